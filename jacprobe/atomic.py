@@ -1,0 +1,79 @@
+"""Write files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jacprobe.errors import OutputError
+
+
+def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+    """Return `path` as a Path after checking that a file can be written there.
+
+    Call it before long work, so that a bad path costs nothing.
+
+    Raises
+    ------
+    OutputError
+        `path` exists and `overwrite` is False, is a folder, or its folder is missing or not writable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"`{path}` must name a file; it is a folder. Add a file name.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"`{path}` must not exist yet. Choose another name, or allow overwriting.")
+    if not path.parent.is_dir():
+        raise OutputError(f"`{path}` must lie in an existing folder; {str(path.parent)!r} is none. Create it first.")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()  # the only honest test of permission
+    except OSError as error:
+        raise OutputError(f"`{path.parent}` must be writable; got {error.strerror}. Choose another folder.") from error
+    return path
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path` (same suffix) and move it to `path` when the block ends well.
+
+    Raises
+    ------
+    OutputError
+        As `check_output`, or the file cannot be moved into place.
+    """
+    path = check_output(path, overwrite=overwrite)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            _move_new(temporary, path)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"`{path}` could not be written: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _move_new(temporary: Path, path: Path) -> None:
+    """Move without ever replacing a file that appeared meanwhile."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise OutputError(f"`{path}` must not exist yet; it appeared while the result was computed.") from error
+    except OSError:  # a file system without hard links
+        os.replace(temporary, path)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
