@@ -33,7 +33,8 @@ class UnknownNameError(ArgumentError):
         names = list(valid)
         close = difflib.get_close_matches(str(name), names, n=1)
         guess = f" Did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"`{what}` must be one of {', '.join(names)}; got {name!r}.{guess}{' ' + cure if cure else ''}")
+        shown = ", ".join(names[:50]) + (f" and {len(names) - 50} more" if len(names) > 50 else "")
+        super().__init__(f"`{what}` must be one of {shown}; got {name!r}.{guess}{' ' + cure if cure else ''}")
 
 
 class ModelError(JacprobeError, ValueError):

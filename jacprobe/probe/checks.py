@@ -1,0 +1,103 @@
+"""Checks at the boundary: inputs that fit, samples that do not mix, outputs that repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jacprobe.errors import ArgumentError, DtypeError, ModelError, NonFiniteError, ShapeError, UnknownNameError
+
+
+def check_inputs(inputs: object) -> Tensor:
+    """Return `inputs` as a tensor of at least one finite floating-point sample.
+
+    Raises
+    ------
+    DtypeError
+        No tensor or array, or not floating point.
+    ShapeError
+        No batch dimension, or an empty one.
+    NonFiniteError
+        NaN or infinity; the message names the sample.
+    """
+    if isinstance(inputs, np.ndarray):
+        inputs = torch.from_numpy(inputs)
+    if not isinstance(inputs, Tensor):
+        raise DtypeError(f"`inputs` must be a tensor or array; got {type(inputs).__name__}. Give the images alone.")
+    if not inputs.is_floating_point():
+        raise DtypeError(f"`inputs` must be floating point; got {inputs.dtype}. Convert and standardise them; for token"
+                         " ids, probe the model behind its embedding.")
+    if inputs.ndim < 2 or inputs.numel() == 0:
+        raise ShapeError(f"`inputs` must hold at least one sample, (num_inputs, ...); got shape {tuple(inputs.shape)}."
+                         " Put the batch dimension first.")
+    bad = (~inputs.isfinite()).flatten(1).any(1)
+    if bad.any():
+        raise NonFiniteError(f"`inputs` must be finite; sample {int(bad.nonzero()[0])} holds NaN or infinity."
+                             " Remove or repair it.")
+    return inputs.detach()
+
+
+def check_device(device: str | torch.device | None, default: torch.device) -> torch.device:
+    """Return a device that exists.
+
+    Raises
+    ------
+    UnknownNameError
+        The name is none, or the machine has no such device; the message lists the valid ones.
+    """
+    if device is None:
+        return default
+    valid = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise UnknownNameError("device", device, valid) from None
+    names = {"cpu", "cuda" if len(valid) > 1 else "cpu", *valid}
+    if torch.backends.mps.is_available():
+        names.add("mps")
+    if str(found) not in names:
+        raise UnknownNameError("device", device, sorted(names))
+    return found
+
+
+def check_epsilon(epsilon: float) -> float:
+    if not 0 < epsilon < float("inf"):
+        raise ArgumentError(f"`epsilon` must be positive; got {epsilon}. It is the half-width of the band around 1.")
+    return float(epsilon)
+
+
+def check_samples(run: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
+    """Check that the output repeats, and that the first sample's output ignores the other samples.
+
+    Parameters
+    ----------
+    run
+        The model in evaluation mode.
+    inputs
+        At least two samples.
+
+    Raises
+    ------
+    ModelError
+        The output changes from call to call, or samples mix.
+    """
+    with torch.no_grad():
+        first, again = run(inputs.clone()), run(inputs.clone())
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(inputs[1:].shape, generator=generator, dtype=torch.float64).to(inputs)
+        moved = run(torch.cat([inputs[:1], inputs[1:] + noise]))
+    tolerance = torch.finfo(first.dtype).eps ** 0.5
+    if not torch.allclose(first, again, rtol=tolerance, atol=tolerance * float(first.abs().max()), equal_nan=True):
+        raise ModelError("`model` must repeat its output in evaluation mode; two calls on the same inputs differ."
+                         " Look for F.dropout without training=self.training, or random numbers in its forward.")
+    if not torch.allclose(first[0], moved[0], rtol=tolerance, atol=tolerance * float(first.abs().max()),
+                          equal_nan=True):
+        raise mixing_error()
+
+
+def mixing_error() -> ModelError:
+    return ModelError("`model` must treat samples one by one; changing one sample changes the output of another. Look"
+                      " for batch norm kept in train mode or without running statistics, or a wrong batch dimension.")

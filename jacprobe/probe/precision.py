@@ -1,0 +1,57 @@
+"""Working precision: what the model runs in, and how far that is from float64."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from jacprobe.errors import ArgumentError, UnknownNameError
+
+ACCURACIES = ("fast", "standard", "reference")
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def working_dtype(model_dtype: torch.dtype, accuracy: str, dtype: str | torch.dtype | None) -> torch.dtype:
+    """Return the dtype in which the model runs: its own, float32 for half precision, float64 for "reference".
+
+    Raises
+    ------
+    UnknownNameError
+        `accuracy` or `dtype` is none of the known ones.
+    ArgumentError
+        `dtype` contradicts `accuracy`.
+    """
+    if accuracy not in ACCURACIES:
+        raise UnknownNameError("accuracy", accuracy, ACCURACIES)
+    wanted = None
+    if dtype is not None:
+        name = str(dtype).removeprefix("torch.")
+        if name not in _DTYPES:
+            raise UnknownNameError("dtype", name, _DTYPES)
+        wanted = _DTYPES[name]
+    if accuracy == "reference":
+        if wanted not in (None, torch.float64):
+            raise ArgumentError("`dtype` must be float64 with accuracy 'reference'; got float32. Leave one of them out.")
+        return torch.float64
+    return wanted or (model_dtype if model_dtype == torch.float64 else torch.float32)
+
+
+def solver_dtype(accuracy: str) -> torch.dtype:
+    """Return the dtype of the decomposition: float32 for "fast", else float64."""
+    return torch.float32 if accuracy == "fast" else torch.float64
+
+
+@contextlib.contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Switch TF32, reduced-precision products and autocast off for the block, and restore them."""
+    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = cudnn

@@ -1,0 +1,73 @@
+"""One model and its inputs, checked and ready to be traced in any precision."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jacprobe.errors import ModelError
+from jacprobe.modelstate import check_model, detached_state, preserved
+from jacprobe.probe.checks import check_device, check_inputs, check_samples
+from jacprobe.probe.precision import full_precision, working_dtype
+from jacprobe.probe.segments import weighted_modules
+from jacprobe.probe.survey import stack_samples
+from jacprobe.probe.trace import OutputChoice, Trace, run, trace
+
+
+class Session:
+    """A model with its state copied to the working precision and device, and its inputs.
+
+    Use it inside ``opened``: the model is in evaluation mode there, and given back untouched.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Tensor | np.ndarray,
+        *,
+        output: OutputChoice | None,
+        accuracy: str,
+        dtype: str | torch.dtype | None,
+        device: str | torch.device | None,
+    ):
+        check_model(model)
+        self.model = getattr(model, "_orig_mod", model)  # a compiled model hides its modules
+        self.output = output
+        floating = next((t for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()), None)
+        inputs = check_inputs(inputs)
+        self.device = check_device(device, inputs.device if floating is None else floating.device)
+        self.dtype = working_dtype(inputs.dtype if floating is None else floating.dtype, accuracy, dtype)
+        self.inputs = inputs.to(self.dtype)
+        self.weighted = weighted_modules(self.model)
+        self.state = detached_state(self.model, dtype=self.dtype, device=self.device)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Session]:
+        """Enter evaluation mode and full precision, check that samples are independent, and restore everything."""
+        with preserved(self.model), full_precision(self.device):
+            few = stack_samples(self.inputs).to(self.device)
+            check_samples(lambda x: run(self.model, self.state, x, output=self.output), few)
+            yield self
+
+    def trace(self, inputs: Tensor, copies: int = 1) -> Trace:
+        """Trace the model on `inputs`, each `copies` times, in the working precision."""
+        batch = inputs.to(self.device).repeat(copies, *[1] * (inputs.ndim - 1))
+        return trace(self.model, self.state, batch, output=self.output, weighted=self.weighted)
+
+    def survey_traces(self) -> dict[torch.dtype, Trace]:
+        """Trace a few samples in the working precision, in float32 and in float64, as far as the model allows."""
+        few = stack_samples(self.inputs)
+        traces = {self.dtype: self.trace(few)}
+        for dtype in {torch.float32, torch.float64} - {self.dtype}:
+            with contextlib.suppress(ModelError):  # a constant of fixed type in its forward; the floor is a bound then
+                traces[dtype] = self._trace_in(few, dtype)
+        return traces if {torch.float32, torch.float64} <= traces.keys() else {self.dtype: traces[self.dtype]}
+
+    def _trace_in(self, inputs: Tensor, dtype: torch.dtype) -> Trace:
+        state = detached_state(self.model, dtype=dtype, device=self.device)
+        batch = inputs.to(device=self.device, dtype=dtype)
+        return trace(self.model, state, batch, output=self.output, weighted=self.weighted)

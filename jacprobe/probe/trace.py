@@ -1,0 +1,207 @@
+"""One real forward pass, with every site on it named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from jacprobe.errors import ModelError, UnknownNameError
+from jacprobe.probe.graph import PathGraph, edge_key
+
+OutputChoice = Callable[[object], Tensor]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A named tensor of the forward pass, `shape` with the batch dimension."""
+
+    name: str
+    edge: GradientEdge
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def dim(self) -> int:
+        """Number of entries per sample, where the batch dimension is the first."""
+        return torch.Size(self.shape[1:]).numel()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a weighted module: the sites of its differentiable input tensors, and its output or None."""
+
+    name: str
+    module_name: str
+    module: nn.Module
+    inputs: tuple[Site, ...]
+    output: Site | None
+
+
+class Trace:
+    """Sites, calls of weighted modules, and the graph between input and output, of one forward pass."""
+
+    def __init__(self, entry: Site, exit_: Site, named: list[Site], calls: list[Call], num_calls: dict[str, int]):
+        self.num_calls = num_calls
+        self.graph = PathGraph(entry.edge, exit_.edge)
+        on_path = [site for site in named if site.edge in self.graph]
+        self.sites = {site.name: site for site in [*on_path, entry, exit_]}  # input and output win a clash of names
+        self.calls = calls
+        self.cuts = self._named_cuts()
+        self.sites.update({site.name: site for site in self.cuts})
+
+    def site(self, name: str) -> Site:
+        if name not in self.sites:
+            raise UnknownNameError("segment", name, self.sites, "Sites are input, output and names of modules.")
+        return self.sites[name]
+
+    def preferred(self, site: Site) -> Site:
+        """Return the site on the same edge with the plainest name."""
+        return self._plainest[edge_key(site.edge)]
+
+    def _named_cuts(self) -> list[Site]:
+        """Every cut once, by its plainest name; a cut that no module touches is named after its operation."""
+        self._plainest: dict[tuple, Site] = {}
+        for site in self.sites.values():
+            other = self._plainest.setdefault(edge_key(site.edge), site)
+            if _plainness(site.name) < _plainness(other.name):
+                self._plainest[edge_key(site.edge)] = site
+        counts: dict[str, int] = {}
+        for node, output_nr in self.graph.cuts:
+            operation = node.name().removeprefix("torch::autograd::").rstrip("0123456789").removesuffix("Backward")
+            counts[operation] = counts.get(operation, 0) + 1
+            if (node, output_nr) not in self._plainest:
+                metadata = node._input_metadata[output_nr]
+                name = f"{operation.lower()}@{counts[operation]}"
+                site = Site(name, GradientEdge(node, output_nr), tuple(metadata.shape), metadata.dtype)
+                self._plainest[node, output_nr] = site
+        return [self._plainest[cut] for cut in self.graph.cuts]
+
+
+def _plainness(name: str) -> tuple:
+    return name not in ("input", "output"), name.endswith(".input"), name.count("."), "#" in name
+
+
+def trace(
+    model: nn.Module,
+    state: dict[str, Tensor],
+    inputs: Tensor,
+    *,
+    output: OutputChoice | None = None,
+    weighted: dict[str, nn.Module],
+) -> Trace:
+    """Run `model` with the tensors of `state` on `inputs` and record the sites.
+
+    Attention runs by its plain formula: the fused kernels have no second derivative.
+
+    Raises
+    ------
+    ModelError
+        The forward pass fails, gives no single floating tensor of one row per sample, or does not depend on `inputs`.
+    """
+    recorder = _Recorder(weighted)
+    with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), recorder.attached(model):
+        leaf = inputs.clone().requires_grad_()
+        entry = leaf.clone()  # in-place operations are not allowed on a leaf
+        source = _site("input", entry)
+        result = run(model, state, entry, output=output)
+        if not result.requires_grad:
+            raise _independent(result)
+        trace_ = Trace(source, _site("output", result), recorder.sites, recorder.calls, recorder.counts)
+    if not trace_.graph.cuts:
+        raise _independent(result)
+    return trace_
+
+
+def run(model: nn.Module, state: dict[str, Tensor], inputs: Tensor, *, output: OutputChoice | None) -> Tensor:
+    """Return the chosen output tensor of one forward pass; raise ModelError as `trace` does."""
+    try:
+        result = torch.func.functional_call(model, state, (inputs,))
+        result = result if output is None else output(result)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # the user's forward may raise anything; it is chained and named
+        text = str(error).strip().splitlines() or [""]
+        raise ModelError(
+            f"`model` must accept inputs of shape {tuple(inputs.shape)}; its forward pass raised"
+            f" {type(error).__name__}: {text[0]}. Check the input shape."
+        ) from error
+    if not isinstance(result, Tensor):
+        raise ModelError(
+            f"`model` must return one tensor; got {type(result).__name__}. Pick one with output=lambda out: out[0]."
+        )
+    if not result.is_floating_point() or result.ndim == 0 or result.shape[0] != inputs.shape[0]:
+        raise ModelError(
+            f"`model` must return a floating tensor with one row per sample; got {result.dtype} of shape"
+            f" {tuple(result.shape)} for {inputs.shape[0]} samples. Put the batch dimension first."
+        )
+    return result
+
+
+def _independent(result: Tensor) -> ModelError:
+    return ModelError(
+        f"`model` must depend on its input; its output of shape {tuple(result.shape)} does not, so there is no Jacobian."
+        " Look for detach(), torch.no_grad() or an integer step in its forward."
+    )
+
+
+def _site(name: str, tensor: Tensor) -> Site:
+    return Site(name, get_gradient_edge(tensor), tuple(tensor.shape), tensor.dtype)
+
+
+class _Recorder:
+    """Forward hooks that note each module's input and output, before any later in-place change of them."""
+
+    def __init__(self, weighted: dict[str, nn.Module]):
+        self.sites: list[Site] = []
+        self.calls: list[Call] = []
+        self.counts: dict[str, int] = {}
+        self._weighted = weighted
+        self._pending: list[tuple[str, tuple[Site, ...]]] = []
+
+    @contextmanager
+    def attached(self, model: nn.Module) -> Iterator[None]:
+        handles = []
+        for name, module in model.named_modules():
+            if "parametrizations" not in name.split("."):
+                handles.append(module.register_forward_pre_hook(self._before(name), with_kwargs=True))
+                handles.append(module.register_forward_hook(self._after(name), with_kwargs=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _before(self, module_name: str):
+        def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            self.counts[module_name] = count = self.counts.get(module_name, 0) + 1
+            name = module_name or "model"
+            name = name if count == 1 else f"{name}#{count}"
+            inputs: dict[tuple, Site] = {}
+            for tensor in [*args, *kwargs.values()]:
+                if isinstance(tensor, Tensor) and tensor.requires_grad:
+                    site = _site(f"{name}.input", tensor)
+                    inputs.setdefault(edge_key(site.edge), site)
+            self._pending.append((name, tuple(inputs.values())))
+
+        return hook
+
+    def _after(self, module_name: str):
+        def hook(module: nn.Module, args: tuple, kwargs: dict, result: object) -> None:
+            name, inputs = self._pending.pop()
+            tensor = result[0] if isinstance(result, tuple) and result else result
+            known = isinstance(tensor, Tensor) and tensor.requires_grad
+            output = _site(name, tensor) if known else None
+            if len(inputs) == 1:
+                self.sites.append(inputs[0])
+            if output is not None:
+                self.sites.append(output)
+            if module_name in self._weighted:
+                self.calls.append(Call(name, module_name, module, inputs, output))
+
+        return hook
