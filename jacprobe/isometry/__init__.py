@@ -1,0 +1,5 @@
+"""Make or restore isometry: initial weights."""
+
+from jacprobe.isometry.initialize import initialize
+
+__all__ = ["initialize"]

@@ -1,0 +1,136 @@
+"""From scores to masks with an exact count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from jacprobe.errors import ArgumentError, NonFiniteError, ShapeError, UnknownNameError
+from jacprobe.masks import Masks
+from jacprobe.modelstate import check_model
+from jacprobe.pruning.scores import SCORES, ScoreFn, parameters
+
+PRUNABLE = ("weights", "paper")
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+
+
+def prune(
+    model: nn.Module,
+    method: str | ScoreFn,
+    *,
+    sparsity: float,
+    data: object = None,
+    prunable: str | Iterable[str] = "weights",
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Masks:
+    """Return masks that remove exactly ``round(sparsity * num_prunable)`` weights, those of the lowest scores.
+
+    Parameters
+    ----------
+    model
+        Any module; it is left untouched. Apply the masks with ``masks.apply(model)``.
+    method
+        "random", "magnitude", "snip" (connection sensitivity, needs `data`), or a callable ``(model, names)`` that
+        returns a score tensor per name, higher = keep.
+    sparsity
+        Removed share of the prunable set, in [0, 1].
+    data
+        (inputs, labels), or an iterable of such batches.
+    prunable
+        "weights": those of all linear and convolutional layers; "paper": their biases too, as published; or names.
+    seed
+        Of "random".
+    progress
+        Whether to show progress on stderr; default only on a terminal.
+
+    Raises
+    ------
+    ArgumentError, UnknownNameError, ShapeError, DtypeError, NonFiniteError
+        An argument is wrong, or scores are not finite.
+    ModelError
+        The scores cannot be computed.
+
+    References
+    ----------
+    Lee et al. 2020, equation 1; global threshold, ties broken by index (the lower index is kept).
+
+    Examples
+    --------
+    >>> masks = prune(nn.Linear(10, 10), "magnitude", sparsity=0.25)
+    >>> masks.num_prunable, masks.num_kept
+    (100, 75)
+    """
+    check_model(model)
+    if not 0 <= sparsity <= 1:
+        raise ArgumentError(f"`sparsity` must lie in [0, 1]; got {sparsity}. It is the removed share, 0.9 for 90 %.")
+    if isinstance(method, str) and method not in SCORES:
+        raise UnknownNameError("method", method, SCORES)
+    names = prunable_names(model, prunable)
+    options: dict[str, dict] = {
+        "random": {"generator": torch.Generator().manual_seed(seed)},
+        "magnitude": {},
+        "snip": {"data": data, "progress": progress},
+    }
+    scores = SCORES[method](model, names, **options[method]) if isinstance(method, str) else method(model, names)
+    shapes = {name: tensor.shape for name, tensor in parameters(model).items()}
+    for name in names:
+        if name not in scores or scores[name].shape != shapes[name]:
+            raise ShapeError(f"`method` must score {name!r} with shape {tuple(shapes[name])}; it did not."
+                             " Return one tensor per name.")
+    return select(scores, names, sparsity=sparsity)
+
+
+def select(scores: dict[str, Tensor], names: list[str], *, sparsity: float) -> Masks:
+    """Keep the highest scores over all `names`; among equal scores at the threshold the lower index is kept.
+
+    Raises
+    ------
+    NonFiniteError
+        A score is NaN.
+    """
+    flat = torch.cat([scores[name].detach().flatten().cpu() for name in names])
+    if flat.isnan().any():
+        bad = next(name for name in names if scores[name].isnan().any())
+        raise NonFiniteError(f"`scores` must not be NaN; those of {bad!r} are. Check the data and the weights.")
+    num_removed = round(sparsity * flat.numel())
+    keep = torch.ones(flat.numel(), dtype=torch.bool)
+    if num_removed:
+        threshold = flat.kthvalue(num_removed).values
+        keep[flat < threshold] = False
+        ties = (flat == threshold).nonzero().flatten()
+        num_ties_removed = num_removed - int((~keep).sum())
+        keep[ties[len(ties) - num_ties_removed :]] = False
+    parts = keep.split([scores[name].numel() for name in names])
+    return Masks({name: part.reshape(scores[name].shape) for name, part in zip(names, parts, strict=True)})
+
+
+def prunable_names(model: nn.Module, prunable: str | Iterable[str]) -> list[str]:
+    """Return the parameter names of the prunable set, tied parameters once.
+
+    Raises
+    ------
+    UnknownNameError
+        A name is no parameter of `model`, or no such set.
+    ArgumentError
+        The set is empty.
+    """
+    known = parameters(model)
+    if isinstance(prunable, str):
+        if prunable not in PRUNABLE:
+            raise UnknownNameError("prunable", prunable, PRUNABLE, "Or pass a list of parameter names.")
+        kinds = ("weight", "bias") if prunable == "paper" else ("weight",)
+        candidates = [f"{name}.{kind}".lstrip(".") for name, module in model.named_modules()
+                      if isinstance(module, _LAYERS) for kind in kinds]
+        names = [name for name in candidates if name in known]
+    else:
+        names = list(dict.fromkeys(prunable))
+        for name in names:
+            if name not in known:
+                raise UnknownNameError("prunable", name, known)
+    if not names:
+        raise ArgumentError("`prunable` must name at least one parameter; the model has no linear or convolutional"
+                            " layer. Pass parameter names.")
+    return names
