@@ -57,7 +57,8 @@ class Trace:
 
     def site(self, name: str) -> Site:
         if name not in self.sites:
-            raise UnknownNameError("segment", name, self.sites, "Sites are input, output and names of modules.")
+            plainest = dict.fromkeys(self.preferred(site).name for site in self.sites.values())
+            raise UnknownNameError("segment", name, plainest, "A module's input is its name with .input.")
         return self.sites[name]
 
     def preferred(self, site: Site) -> Site:

@@ -1,0 +1,7 @@
+"""``python -m jacprobe``."""
+
+import sys
+
+from jacprobe.cli import main
+
+sys.exit(main())

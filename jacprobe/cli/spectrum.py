@@ -1,0 +1,177 @@
+"""``jacprobe spectrum``: the spectra of a model file on data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import torch
+
+    from jacprobe.results import SpectrumSet
+
+_OUTPUTS = (".npz", ".parquet", ".json", ".csv")
+_NUM_INPUTS = 100
+_PLOTS = (".png", ".pdf", ".svg")
+
+
+def spectrum(
+    file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
+    data: Annotated[str, typer.Option(help="digits, mnist, fashion-mnist, cifar-10, random, or an array file ending in"
+                                           " .npy, .npz or .pt.")] = "random",
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the data set's standard files.")] = None,
+    split: Annotated[str, typer.Option(help="train or test.")] = "train",
+    num_inputs: Annotated[int | None, typer.Option(help="Number of inputs; default 100, or all of a smaller file.")
+                          ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Layers (default, with end to end).")] = False,
+    modules: Annotated[bool, typer.Option("--modules", help="Weighted modules by themselves.")] = False,
+    end_to_end: Annotated[bool, typer.Option("--end-to-end", help="Input to output.")] = False,
+    cumulative: Annotated[bool, typer.Option("--cumulative", help="Input to the end of each layer.")] = False,
+    segment: Annotated[list[str] | None, typer.Option(metavar="A:B", help="From site A to site B; repeatable.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network of a file that holds only weights: a name such as"
+                                                   " mlp-7-tanh, or your own package.module:factory.")] = None,
+    input_shape: Annotated[str | None, typer.Option(metavar="C,H,W", help="Of the network and of random data.")] = None,
+    trust_file: Annotated[bool, typer.Option("--trust-file", help="Run the code that the file brings along.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64; default the model's.")] = None,
+    accuracy: Annotated[str, typer.Option(help="fast, standard or reference.")] = "standard",
+    epsilon: Annotated[float, typer.Option(help="Half-width of the band around 1 that counts as isometric.")] = 0.1,
+    seed: Annotated[int | None, typer.Option(help="Draw the inputs at random; default the first ones.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Write all values (.npz, .parquet) or the table (.json, .csv).")
+                      ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the layers (.png, .pdf, .svg).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+) -> None:
+    """Show the singular values of a model's layerwise and input-output Jacobians."""
+    import jacprobe as jp
+    from jacprobe.checkpoint import build_model
+
+    _check_outputs(output, plot, overwrite=overwrite)
+    kinds = [kind for kind, wanted in {"layers": layers, "modules": modules, "end_to_end": end_to_end,
+                                       "cumulative": cumulative}.items() if wanted]
+    pairs = [_pair(text) for text in segment or []]
+    kinds = kinds or ([] if pairs else ["layers", "end_to_end"])
+    if plot is not None and "layers" not in kinds:
+        raise typer.BadParameter("--plot draws layers; add --layers.")
+    checkpoint = jp.read_checkpoint(file, trust_file=trust_file)
+    shape = _shape(input_shape) or checkpoint.input_shape
+    images = _images(data, split, num_inputs, data_root, seed, shape)
+    net = build_model(checkpoint, model=model, input_shape=shape or tuple(images.shape[1:]))
+    result = jp.spectra(net, images, kind=kinds, segments=pairs, accuracy=accuracy, epsilon=epsilon, device=device,
+                        dtype=dtype)
+    source = {"data": data, "split": split if data != "random" else None, "seed": seed}
+    result = _labelled(result, {"file": file.name, "sha256": checkpoint.sha256, "format": checkpoint.format}, source)
+    if output is not None:
+        _write(result, output, overwrite=overwrite)
+    if plot is not None:
+        _draw(result, plot, title=file.name, overwrite=overwrite)
+    if json:
+        print(result.to_json())
+    else:
+        _print(result, file.name, _inputs_label(result))
+
+
+def _check_outputs(output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
+    from jacprobe.atomic import check_output
+
+    for path, suffixes, option in ((output, _OUTPUTS, "--output"), (plot, _PLOTS, "--plot")):
+        if path is None:
+            continue
+        if path.suffix.lower() not in suffixes:
+            raise typer.BadParameter(f"{option} must end in {', '.join(suffixes)}; got {str(path)!r}.")
+        check_output(path, overwrite=overwrite)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    source, separator, target = text.partition(":")
+    if not (source and separator and target):
+        raise typer.BadParameter(f"--segment must name two sites, A:B; got {text!r}.")
+    return source, target
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--input-shape must be numbers such as 1,28,28; got {text!r}.") from None
+
+
+def _images(data: str, split: str, num: int | None, root: Path | None, seed: int | None, shape: tuple | None
+            ) -> torch.Tensor:
+    import jacprobe as jp
+    from jacprobe.errors import ArgumentError
+
+    if data == "random" and shape is None:
+        raise ArgumentError("`data` must be named where the file tells no input shape; got none. Pass --data digits, an"
+                            " array file, or --input-shape for random inputs.")
+    wanted = num if num is not None or Path(data).suffix else _NUM_INPUTS
+    images = jp.load_data(data, split=split, num=wanted, root=root, seed=seed, input_shape=shape, progress=True).images
+    return images if num is not None else images[:_NUM_INPUTS]
+
+
+def _labelled(result: SpectrumSet, model: dict, source: dict) -> SpectrumSet:
+    import dataclasses
+
+    return dataclasses.replace(result, model={**model, **result.model}, provenance={**source, **result.provenance})
+
+
+def _inputs_label(result: SpectrumSet) -> str:
+    facts = result.provenance
+    if facts["data"] == "random":
+        return f"{facts['num_inputs']} random inputs (standard normal, not data; see --data)"
+    return f"{facts['num_inputs']} inputs from {facts['data']} ({facts['split']})"
+
+
+def _print(result: SpectrumSet, name: str, inputs: str) -> None:
+    from jacprobe.cli.tables import print_table
+
+    table = result.table()
+    reasons = [(spectrum.segment, spectrum.reason) for spectrum in result if spectrum.reason]
+    table["label"] = [spectrum.label for spectrum in result]
+    if set(table["kind"]) <= {"layer", "end_to_end"}:
+        del table["kind"]
+    print_table(f"{name}: {inputs}", list(table.columns), table.itertuples(index=False),
+                num_left=1 + list(table.columns).index("shape"))
+    for segment, reason in reasons:
+        print(f"{segment} has no spectrum: {reason}.")
+    print(verdict(result))
+
+
+def verdict(result: SpectrumSet) -> str:
+    """Say in one line whether layerwise dynamical isometry holds, and where it fails most."""
+    layers = [spectrum for spectrum in result.select("layer") if spectrum.values is not None]
+    if not layers:
+        return "Layerwise dynamical isometry: not judged, no layer was probed."
+    shares = {spectrum.segment: spectrum.ldi(result.epsilon) for spectrum in layers}
+    holding = sum(share == 1 for share in shares.values())
+    worst = min(shares, key=shares.get)
+    text = f"Layerwise dynamical isometry (every value within {result.epsilon:g} of 1)"
+    if holding == len(result.layers):
+        return f"{text}: yes, in all {holding} layers."
+    return (f"{text}: no, it holds in {holding} of {len(result.layers)} layers; least in {worst}"
+            f" ({100 * shares[worst]:.1f} % within).")
+
+
+def _write(result: SpectrumSet, path: Path, *, overwrite: bool) -> None:
+    from jacprobe.atomic import atomic_path
+
+    suffix = path.suffix.lower()
+    if suffix in (".npz", ".parquet"):
+        result.save(path, overwrite=overwrite)
+        return
+    text = result.to_json() + "\n" if suffix == ".json" else result.summary().to_csv(index=False)
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _draw(result: SpectrumSet, path: Path, *, title: str, overwrite: bool) -> None:
+    import jacprobe as jp
+    from jacprobe.atomic import atomic_path
+
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        jp.plot_layers(result, title=title).savefig(temporary, dpi=200)

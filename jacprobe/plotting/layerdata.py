@@ -1,0 +1,138 @@
+"""The numbers of the layer figure, apart from its drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from jacprobe.errors import ArgumentError, DtypeError
+from jacprobe.results import Spectrum, SpectrumSet
+
+STATISTICS = {"min": 0.0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
+END_TO_END = "end to end"
+_MAX_POINTS = 4096  # of one violin: a density of more order statistics looks the same and costs seconds
+
+
+def layers_data(results: SpectrumSet | Mapping[str, SpectrumSet], *, end_to_end: bool = True) -> pd.DataFrame:
+    """Return the numbers that ``draw_layers`` and ``plot_layers`` draw: one row per set and segment.
+
+    Parameters
+    ----------
+    results
+        One set, or several by name. Layers are matched by name.
+    end_to_end
+        Whether to add the end-to-end spectrum of the sets that have one.
+
+    Returns
+    -------
+    DataFrame
+        Columns: set, segment, position (on the x axis); zeros and under_floor, the shares in [0, 1] of values that are
+        zero by structure, and of others at or under the floor; min, q05, q25, median, q75, max of the remaining
+        values, NaN where none remain; reason (why there is no spectrum).
+
+    Raises
+    ------
+    DtypeError
+        `results` or one of its values is no SpectrumSet.
+    ArgumentError
+        `results` is empty, or one of its sets has no layer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> values = torch.tensor([[4.0, 2.0, 1.0, 0.0]], dtype=torch.float64)
+    >>> layer = Spectrum("fc1", "layer", "input", "fc1", 4, 4, 1, values=values, zeros=torch.tensor([1]), floor=1e-15)
+    >>> layers_data(SpectrumSet((layer,)))[["segment", "zeros", "median"]]
+      segment  zeros  median
+    0     fc1   0.25     2.0
+    """
+    return layer_table(check_sets(results, "results"), end_to_end=end_to_end).drop(columns="spectrum")
+
+
+def layer_table(results: Mapping[str, SpectrumSet], *, end_to_end: bool) -> pd.DataFrame:
+    """Return ``layers_data`` of checked sets, with the spectrum of each row in a last column."""
+    return pd.DataFrame([_row(*entry) for entry in _entries(results, end_to_end=end_to_end)])
+
+
+def _row(name: str, segment: str, position: float, spectrum: Spectrum) -> dict[str, object]:
+    kept = resolved(spectrum)
+    numel = spectrum.values.numel() if spectrum.values is not None else 0
+    share = {"zeros": spectrum.num_zeros, "under_floor": spectrum.num_under_floor}
+    return {
+        "set": name,
+        "segment": segment,
+        "position": position,
+        **{key: count / numel if numel else np.nan for key, count in share.items()},
+        **{key: float(np.quantile(kept, q)) if kept.size else np.nan for key, q in STATISTICS.items()},
+        "reason": spectrum.reason,
+        "spectrum": spectrum,
+    }
+
+
+def check_sets(results: object, name: str) -> dict[str, SpectrumSet]:
+    """Return `results`, called `name` in messages, as checked sets by name; one set alone is named ""."""
+    named = dict(results) if isinstance(results, Mapping) else {"": results}
+    if not named:
+        raise ArgumentError(f"`{name}` must hold at least one SpectrumSet; got an empty mapping. Probe a model first.")
+    for key, result in named.items():
+        where = f" for {key!r}" if isinstance(results, Mapping) else ""
+        if not isinstance(result, SpectrumSet):
+            got = f"{type(result).__name__}{where}"
+            raise DtypeError(f"`{name}` must hold SpectrumSets; got {got}. Probe a model first.")
+        if not result.layers:
+            kinds = ", ".join(dict.fromkeys(s.kind for s in result)) or "an empty set"
+            raise ArgumentError(f"`{name}` must hold layers; got {kinds}{where}. Probe with kind='layers'.")
+    return {str(key): result for key, result in named.items()}
+
+
+def _entries(results: Mapping[str, SpectrumSet], *, end_to_end: bool) -> Iterator[tuple[str, str, float, Spectrum]]:
+    """Yield set, segment, position and spectrum: layers at 0, 1, ..., end to end half a slot apart after them."""
+    order = {segment: float(index) for index, segment in enumerate(layer_order(results))}
+    for name, result in results.items():
+        for spectrum in result:
+            if spectrum.kind == "layer":
+                yield name, spectrum.segment, order[spectrum.segment], spectrum
+            elif spectrum.kind == "end_to_end" and end_to_end:
+                yield name, END_TO_END, len(order) + 0.5, spectrum
+
+
+def layer_order(results: Mapping[str, SpectrumSet]) -> list[str]:
+    """Return the layers of all sets in forward order: a layer the first sets lack follows its predecessor.
+
+    Examples
+    --------
+    >>> layer = lambda name: Spectrum(name, "layer", None, None, None, None, 0)
+    >>> layer_order({"a": SpectrumSet((layer("x"), layer("z"))), "b": SpectrumSet((layer("x"), layer("y")))})
+    ['x', 'y', 'z']
+    """
+    order: list[str] = []
+    for result in results.values():
+        index = 0
+        for segment in result.layers:
+            if segment not in order:
+                order.insert(index, segment)
+            index = order.index(segment) + 1
+    return order
+
+
+def resolved(spectrum: Spectrum) -> np.ndarray:
+    """Return the values above the floor of all inputs, increasing; structural zeros are not among them."""
+    if spectrum.values is None:
+        return np.empty(0)
+    values = spectrum.values.numpy().ravel()
+    return np.sort(values[values > np.fmax(spectrum.floor, 0)])  # fmax: an unknown floor is NaN
+
+
+def violin_points(spectrum: Spectrum) -> np.ndarray:
+    """Return at most 4096 evenly spaced order statistics of the resolved values; none if these are too alike."""
+    kept = resolved(spectrum)
+    if kept.size > _MAX_POINTS:
+        kept = kept[np.linspace(0, kept.size - 1, _MAX_POINTS).round().astype(int)]
+    return kept if kept.size and not is_flat(kept[0], kept[-1]) else np.empty(0)
+
+
+def is_flat(low: float | pd.Series, high: float | pd.Series) -> bool | pd.Series:
+    """Whether a distribution is narrower than a line on paper; its density would be ill-conditioned."""
+    return high - low <= 1e-3 * high

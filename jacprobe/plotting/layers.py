@@ -1,0 +1,276 @@
+"""The layer figure: how the Jacobian singular values are distributed in each layer, in forward order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.colors import is_color_like
+from matplotlib.figure import Figure
+
+from jacprobe.errors import ArgumentError, DtypeError
+from jacprobe.plotting.layerdata import check_sets, is_flat, layer_order, layer_table, violin_points
+from jacprobe.plotting.style import GROUP, INK, QUIET, SelfShowingFigure, Sizes, name_ticks, percent, value_ticks
+from jacprobe.results import SpectrumSet
+
+_PALETTE = seaborn.color_palette("colorblind")
+_TINY = 1e-300  # the lower edge of a band that reaches zero, on a logarithmic axis
+
+
+def draw_layers(
+    result: SpectrumSet,
+    *,
+    ax: Axes | None = None,
+    epsilon: float | None = None,
+    color: object = None,
+    label: str | None = None,
+    log: bool = True,
+    include_end_to_end: bool = True,
+    **violin: object,
+) -> Axes:
+    """Draw the distribution of singular values per layer, in forward order, and return the Axes.
+
+    A violin shows the values of all inputs above the floor, with a dot at their median and a bar between their
+    quartiles; a distribution without width is a line. The bars above the Axes show what a violin cannot: the share of
+    values that are zero by structure (solid) and of others that are at or under the floor (pale). A layer without
+    a spectrum keeps its slot. A logarithmic axis ends at the lowest 5 % quantile of any violin; a triangle at its
+    foot marks a violin that goes on below. ``layers_data`` returns the numbers.
+
+    Parameters
+    ----------
+    result
+        Spectra with at least one layer.
+    ax
+        Where to draw; a new figure without pyplot if None.
+    epsilon
+        Half-width of the shaded band around 1; that of `result` if None.
+    color, label
+        Of the violins; the label is what ``ax.legend()`` shows.
+    log
+        Whether the values are on a logarithmic axis, and their densities those of the logarithms.
+    include_end_to_end
+        Whether the end-to-end spectrum follows the layers, where `result` has one.
+    **violin
+        Forwarded to ``seaborn.violinplot``.
+
+    Raises
+    ------
+    DtypeError
+        `result` is no SpectrumSet, or `ax` no Axes.
+    ArgumentError
+        `result` has no layer, `epsilon` is not a positive number, or `color` no color.
+
+    Notes
+    -----
+    A violin of more than 4096 values is the density of that many evenly spaced order statistics.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from jacprobe.results import Spectrum
+    >>> values = torch.tensor([[4.0, 2.0, 1.0, 0.0]], dtype=torch.float64)
+    >>> layer = Spectrum("fc1", "layer", "input", "fc1", 4, 4, 1, values=values, zeros=torch.tensor([1]), floor=1e-15)
+    >>> ax = draw_layers(SpectrumSet((layer,)))
+    >>> [tick.get_text() for tick in ax.get_xticklabels()]
+    ['fc1']
+    """
+    if isinstance(result, Mapping):
+        raise DtypeError("`result` must be one SpectrumSet; got a mapping. Use `plot_layers` for several.")
+    results = {label or "": result} if check_sets(result, "result") else {}
+    epsilon = _check_epsilon(epsilon, results)
+    if ax is None:
+        ax = SelfShowingFigure(layout="constrained").add_subplot()
+    elif not isinstance(ax, Axes):
+        raise DtypeError(f"`ax` must be a matplotlib Axes; got {type(ax).__name__}. Leave it out for a new figure.")
+    if color is not None and not is_color_like(color):
+        raise ArgumentError(f"`color` must be a matplotlib color; got {color!r}. Give a name such as 'tab:blue'.")
+    table = _layout(results, [_PALETTE[0] if color is None else color], end_to_end=include_end_to_end)
+    return _draw(ax, table, epsilon=epsilon, log=log, violin=violin)
+
+
+def plot_layers(
+    results: SpectrumSet | Mapping[str, SpectrumSet],
+    *,
+    epsilon: float | None = None,
+    log: bool = True,
+    width: float | None = None,
+    height: float | None = None,
+    title: str | None = None,
+    end_to_end: bool = True,
+) -> Figure:
+    """Return a figure of the singular values per layer, several sets side by side in each layer's slot.
+
+    Layers are matched by name; where a set lacks a layer, its place stays empty. ``draw_layers`` says what is drawn.
+
+    Parameters
+    ----------
+    results
+        One set, or at most ten by name, such as ``{"dense": ..., "pruned": ...}``.
+    epsilon
+        Half-width of the shaded band around 1; that of the sets if None.
+    log
+        Whether the values are on a logarithmic axis, and their densities those of the logarithms.
+    width, height
+        Of the figure, in inches. By default the width grows with what is drawn; a paper's column is 3.3 wide.
+    title
+        Text above the figure.
+    end_to_end
+        Whether the end-to-end spectrum follows the layers.
+
+    Returns
+    -------
+    Figure
+        Not known to pyplot, so that nothing must be closed; Jupyter shows it as the value of a cell. Save it with
+        ``figure.savefig``.
+
+    Raises
+    ------
+    DtypeError
+        `results` or one of its values is no SpectrumSet.
+    ArgumentError
+        `results` is empty, has more than ten sets or a set without layers; `epsilon`, `width` or `height` is not
+        positive; the sets differ in `epsilon` and none is given.
+    """
+    named = check_sets(results, "results")
+    if len(named) > len(_PALETTE):
+        raise ArgumentError(f"`results` must hold at most {len(_PALETTE)} sets; got {len(named)}. Plot fewer at once.")
+    epsilon = _check_epsilon(epsilon, named)
+    if width is None:
+        width = min(max(1.2 + 0.36 * (len(layer_order(named)) + 1.5) * max(2, len(named)), 4.5), 14)
+    width = _check_positive(width, "width")
+    height = _check_positive(min(max(0.5 * width, 2.5), 4.2) if height is None else height, "height")
+    figure = SelfShowingFigure(figsize=(width, height), layout="constrained")
+    table = _layout(named, _PALETTE, end_to_end=end_to_end)
+    ax = _draw(figure.add_subplot(), table, epsilon=epsilon, log=log, violin={})
+    font = ax.yaxis.label.get_fontsize()
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, fontsize=font,
+                  handlelength=1.2, handletextpad=0.5, columnspacing=1.5)
+    if title is not None:
+        figure.suptitle(title, fontsize=1.15 * font)
+    return figure
+
+
+def _check_epsilon(epsilon: float | None, results: Mapping[str, SpectrumSet]) -> float:
+    if epsilon is None:
+        found = {result.epsilon for result in results.values()}
+        if len(found) > 1:
+            texts = ", ".join(f"{value:g}" for value in sorted(found))
+            raise ArgumentError(f"`epsilon` must be one for all sets; they have {texts}. Pass `epsilon`.")
+        epsilon = found.pop()
+    return _check_positive(epsilon, "epsilon")
+
+
+def _check_positive(value: float, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+        raise ArgumentError(f"`{name}` must be a finite number above 0; got {value!r}. Choose a positive one.")
+    return float(value)
+
+
+def _layout(results: Mapping[str, SpectrumSet], colors: Sequence[object], *, end_to_end: bool) -> pd.DataFrame:
+    """Return the numbers to draw, with the index, the center and the color of each violin."""
+    table = layer_table(results, end_to_end=end_to_end)
+    table["index"] = table["set"].map(list(results).index)
+    table["center"] = table["position"] + (table["index"] - (len(results) - 1) / 2) * GROUP / len(results)
+    table["color"] = [colors[index] for index in table["index"]]
+    return table
+
+
+def _draw(ax: Axes, table: pd.DataFrame, *, epsilon: float, log: bool, violin: Mapping[str, object]) -> Axes:
+    """Draw all sets on `ax`: band, violins and their marks, names, and the strip of zeros."""
+    slots = dict(sorted(zip(table["position"], table["segment"], strict=True)))
+    left, right = -0.6, max(slots) + 0.6
+    sizes = Sizes.of(ax, right - left, table["index"].max() + 1)
+    ax.set_yscale("log" if log else "linear")
+    _draw_band(ax, epsilon, log=log)
+    _draw_violins(ax, table, sizes, violin)
+    _draw_marks(ax, table, sizes)
+    ax.set(xlim=(left, right), ylim=_value_limits(table, epsilon, log=log), xlabel="")
+    ax.set_ylabel("singular value", fontsize=sizes.font)
+    name_ticks(ax, list(slots), list(slots.values()), sizes)
+    value_ticks(ax, log=log, font=sizes.font)
+    below = table[table["min"] < ax.get_ylim()[0]]
+    ax.scatter(below["center"], [0.02] * len(below), s=sizes.line(0.3, 3, 5) ** 2, color=list(below["color"]),
+               marker="v", linewidth=0, zorder=5, transform=ax.get_xaxis_transform())
+    if max(slots) % 1:  # the half slot before end to end
+        ax.axvline(max(slots) - 0.75, color=QUIET, linewidth=0.6)
+    if (table[["zeros", "under_floor"]] > 0).any(axis=None):
+        _draw_strip(ax, table.dropna(subset="zeros"), sizes)
+    return ax
+
+
+def _value_limits(table: pd.DataFrame, epsilon: float, *, log: bool) -> tuple[float, float]:
+    high = np.nanmax([table["max"].max(), 1 + 2 * epsilon])
+    if not log:
+        return 0.0, 1.05 * high
+    low = np.nanmin([table["q05"].min(), max(1 - 2 * epsilon, 0.5)])
+    pad = (high / low) ** 0.06
+    return low / pad, high * pad
+
+
+def _draw_band(ax: Axes, epsilon: float, *, log: bool) -> None:
+    low = max(1 - epsilon, _TINY) if log else 1 - epsilon
+    ax.axhspan(low, 1 + epsilon, color=_PALETTE[2], alpha=0.2, linewidth=0, zorder=0.6, label=f"1 ± {epsilon:g}")
+    ax.axhline(1, color=QUIET, linewidth=0.8, zorder=0.7)
+
+
+def _draw_violins(ax: Axes, table: pd.DataFrame, sizes: Sizes, violin: Mapping[str, object]) -> None:
+    """Draw every distribution that has a width, by one call of ``seaborn.violinplot``; label one mark per set."""
+    for row in table.drop_duplicates("index").itertuples():
+        if row.set:
+            safe = f" {row.set}" if row.set.startswith("_") else row.set  # a leading underscore would hide it
+            ax.scatter([], [], marker="s", color=[row.color], label=safe.replace("$", r"\$"))
+    points = {(row.index, row.position): violin_points(row.spectrum) for row in table.itertuples(index=False)}
+    frames = [pd.DataFrame({"set": i, "x": x, "value": value}) for (i, x), value in points.items() if value.size]
+    if not frames:
+        return
+    data = pd.concat(frames)
+    gaps = np.diff(np.unique(data["x"]))  # seaborn measures widths in the smallest of them
+    defaults = {"inner": None, "cut": 0, "density_norm": "width", "gap": 0.06, "saturation": 1, "legend": False,
+                "linewidth": sizes.line(0.03, 0.3, 0.8), "linecolor": INK, "bw_adjust": 0.7}
+    chosen = {**defaults, "width": GROUP, **violin}
+    chosen["width"] = chosen["width"] / (gaps.min() if gaps.size else 1)
+    seaborn.violinplot(data, x="x", y="value", hue="set", hue_order=range(sizes.num_sets), dodge=True, ax=ax,
+                       palette=dict(zip(table["index"], table["color"], strict=True)), native_scale=True, **chosen)
+
+
+def _draw_marks(ax: Axes, table: pd.DataFrame, sizes: Sizes) -> None:
+    """Draw median and quartiles; a line for a distribution without width; a word where there is none."""
+    known = table.dropna(subset="median")
+    flat = known[is_flat(known["min"], known["max"])]
+    ax.hlines(flat["median"], flat["center"] - 0.42 * sizes.width, flat["center"] + 0.42 * sizes.width,
+              color=list(flat["color"]), linewidth=sizes.line(0.2, 1.2, 3), zorder=2.5)
+    ax.vlines(known["center"], known["q25"], known["q75"], color=INK, linewidth=sizes.line(0.16, 0.8, 4), zorder=3)
+    ax.scatter(known["center"], known["median"], s=sizes.line(0.26, 1.6, 5) ** 2, color="white", edgecolor=INK,
+               linewidth=sizes.line(0.04, 0.3, 0.8), zorder=4)
+    for row in table[table["median"].isna()].itertuples():
+        word = "no spectrum" if math.isnan(row.zeros) else "all zero" if row.zeros == 1 else "under floor"
+        ax.text(row.center, 0.03, word, transform=ax.get_xaxis_transform(), rotation=90, ha="center", va="bottom",
+                color=QUIET, fontsize=min(sizes.font - 1, max(sizes.violin, 4.5)))
+
+
+def _draw_strip(ax: Axes, table: pd.DataFrame, sizes: Sizes) -> None:
+    """Draw what no violin shows above `ax`: bars of the shares of zeros and of values under the floor."""
+    strip = ax.inset_axes([0, 1.03, 1, 0.1], label="zeros")
+    strip.set(xlim=ax.get_xlim(), ylim=(0, 1), facecolor="none")
+    strip.spines[:].set_visible(False)
+    strip.xaxis.set_label_position("top")
+    strip.xaxis.tick_top()
+    strip.yaxis.tick_right()
+    strip.tick_params(length=0, pad=1)
+    center, bar, color = table["center"], 0.88 * sizes.width, list(table["color"])
+    strip.bar(center, 1, bar, color="0.93", label="all")
+    strip.bar(center, table["zeros"], bar, color=color, label="zeros")
+    title = "structural zeros, %"
+    if table["under_floor"].any():
+        strip.bar(center, table["under_floor"], bar, bottom=table["zeros"], color=color, alpha=0.4, label="under floor")
+        title += " (pale: under the floor)"
+    font = min(sizes.violin / 2, sizes.font - 1)
+    numbers = font >= 4  # else too many for numbers, and a scale must do
+    strip.set_xticks(center if numbers else [], map(percent, table["zeros"]) if numbers else [], fontsize=font)
+    strip.set_yticks([] if numbers else [0, 1], [] if numbers else ["0", "100"], fontsize=sizes.font - 2)
+    strip.set_xlabel(title, fontsize=sizes.font - 1, loc="left", labelpad=2)

@@ -1,0 +1,115 @@
+"""How the figures look: sizes from the space there is, names as they are, and a Figure that shows itself."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+INK = "0.15"
+QUIET = "0.45"
+GROUP = 0.8  # share of a slot that its violins fill
+_MAX_NAME = 22
+
+
+class SelfShowingFigure(Figure):
+    """Figure without pyplot: nothing to close, and Jupyter shows it once, as the value of a cell."""
+
+    def _repr_png_(self) -> bytes:
+        # IPython asks its own formatter for Figure first, so that the inline backend never shows it twice.
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes in points that fit the slots of an Axes, each with one violin per set."""
+
+    slot: float
+    font: float
+    num_sets: int
+
+    @property
+    def width(self) -> float:
+        """Width of a violin, in slots."""
+        return GROUP / self.num_sets
+
+    @property
+    def violin(self) -> float:
+        """Width of a violin, in points."""
+        return self.slot * self.width
+
+    @classmethod
+    def of(cls, ax: Axes, num_slots: float, num_sets: int) -> Sizes:
+        """Return the sizes for `ax` as wide as it is now, in type no larger than the user's own."""
+        inches = ax.get_window_extent().width / ax.figure.dpi
+        font = min(max(3.6 + 1.1 * inches, 6.5), matplotlib.rcParams["font.size"])
+        return cls(72 * inches / num_slots, font, num_sets)
+
+    def line(self, share: float, low: float, high: float) -> float:
+        """Return `share` of a violin's width, within `low` and `high`."""
+        return min(max(share * self.violin, low), high)
+
+
+def name_ticks(ax: Axes, positions: list[float], names: list[str], sizes: Sizes) -> None:
+    """Write `names` under `ax`, literally: level where they fit, else slanted, else upright, and long ones elided."""
+    short = [elide(name) for name in names]
+    broken = [name.replace(" ", "\n") for name in short]
+    font = min(sizes.font, max(0.9 * sizes.slot, 4.5))
+    longest = max(len(line) for name in broken for line in name.split("\n"))
+    if 0.6 * font * longest <= 0.95 * sizes.slot:
+        short, turn = broken, {}
+    elif sizes.slot >= 1.8 * font:
+        turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    else:
+        turn = {"rotation": 90, "ha": "right", "va": "center", "rotation_mode": "anchor"}
+    ax.set_xticks(positions, short, parse_math=False, fontsize=font, **turn)
+    ax.tick_params(axis="x", length=0)
+
+
+def elide(name: str) -> str:
+    """Return `name` with its middle left out where it is long: the end tells layers apart.
+
+    Examples
+    --------
+    >>> elide("stage1.0.conv1"), elide("encoder.layers.10.self_attn.out_proj")
+    ('stage1.0.conv1', 'encode…attn.out_proj')
+    """
+    return name if len(name) <= _MAX_NAME else f"{name[:6]}…{name[6 - _MAX_NAME + 3:]}"
+
+
+def value_ticks(ax: Axes, *, log: bool, font: float) -> None:
+    """Give the y axis few plain numbers, also where a logarithmic axis spans less than a decade."""
+    low, high = ax.get_ylim()
+    if log:
+        wide = high / low
+        locator = MaxNLocator(5) if wide < 5 else LogLocator(subs=(1, 2, 5) if wide < 100 else (1,), numticks=8)
+        ax.yaxis.set_major_locator(locator)
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter(FuncFormatter(_plain_number))
+    ax.tick_params(axis="y", labelsize=font)
+    ax.grid(axis="y", color="0.92", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _plain_number(value: float, _position: int) -> str:
+    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def percent(share: float) -> str:
+    """Return a share in [0, 1] as a whole number of percent; 0 and 100 only where exact.
+
+    Examples
+    --------
+    >>> [percent(share) for share in (0, 0.001, 0.504, 0.999, 1)]
+    ['0', '<1', '50', '>99', '100']
+    """
+    if 0 < share < 0.005:
+        return "<1"
+    return ">99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
