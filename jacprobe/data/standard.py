@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from jacprobe.data.cifar import expected_cifar, find_cifar, read_cifar
-from jacprobe.data.downloads import cache_folder, download
 from jacprobe.data.mnist import expected_mnist, find_mnist, read_mnist
 from jacprobe.data.pixels import Pixels
 from jacprobe.errors import DataError
@@ -52,6 +51,8 @@ def _found(
     name: str, splits: set[str], root: str | os.PathLike | None, may_download: bool, progress: bool
 ) -> NamedTuple:
     """Look in `root` alone if it is given; else in JACPROBE_DATA, and then download or look in the cache."""
+    from jacprobe.data.downloads import cache_folder, download  # pooch warns in a notebook without widgets
+
     folders = [root]
     if root is None:
         environment = os.environ.get("JACPROBE_DATA")
