@@ -187,9 +187,9 @@ def test_a_jacprobe_checkpoint_of_an_unknown_network_is_one_line(spec, message, 
 
 
 def test_classes_and_inputs_are_read_off_by_name_whatever_the_order_in_the_file(tmp_path):
-    net = build("mlp-3-tanh", input_shape=(1, 8, 8), num_classes=7)
+    net = jp.build("mlp-3-tanh", input_shape=(1, 8, 8), num_classes=7)
     state = net.state_dict()
     for i, names in enumerate((sorted(state), sorted(state, reverse=True))):
         torch.save({name: state[name] for name in names}, tmp_path / f"{i}.pt")
-        loaded = load_model(tmp_path / f"{i}.pt", model="mlp-3-tanh").state_dict()
+        loaded = jp.load_model(tmp_path / f"{i}.pt", model="mlp-3-tanh").state_dict()
         assert all(torch.equal(loaded[name], state[name]) for name in state)
