@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jacprobe.errors import OutputError
+from jacprobe.errors import JacprobeError, OutputError
 
 
 def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
@@ -19,12 +19,16 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
     Raises
     ------
     OutputError
-        `path` exists and `overwrite` is False, is a folder, or its folder is missing or not writable.
+        `path` exists and `overwrite` is False, is a folder or a device, cannot be a file name, or its folder is missing
+        or not writable.
     """
     path = Path(path)
+    present = _is_present(path)
     if path.is_dir():
         raise OutputError(f"`{path}` must name a file; it is a folder. Add a file name.")
-    if path.exists() and not overwrite:
+    if path.exists() and not path.is_file():
+        raise OutputError(f"`{path}` must name a regular file; it is a device or a pipe. Choose another name.")
+    if present and not overwrite:
         raise OutputError(f"`{path}` must not exist yet. Choose another name, or allow overwriting.")
     if not path.parent.is_dir():
         raise OutputError(f"`{path}` must lie in an existing folder; {str(path.parent)!r} is none. Create it first.")
@@ -45,7 +49,8 @@ def atomic_path(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator
         As `check_output`, or the file cannot be moved into place.
     """
     path = check_output(path, overwrite=overwrite)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    prefix = f".{path.stem[:50]}-"  # of a long name a part, so that the temporary one is not too long
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -56,11 +61,23 @@ def atomic_path(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator
         else:
             _move_new(temporary, path)
     except OSError as error:
-        if isinstance(error, OutputError):
+        if isinstance(error, JacprobeError):  # of the block, about something else
             raise
         raise OutputError(f"`{path}` could not be written: {error.strerror or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_present(path: Path) -> bool:
+    """Whether anything has this name, a dangling link included."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # too long, a null character, a folder that may not be searched
+        got = getattr(error, "strerror", error)
+        raise OutputError(f"`{path}` must be a path that can be looked up; got {got}. Choose another.") from error
+    return True
 
 
 def _move_new(temporary: Path, path: Path) -> None:

@@ -30,11 +30,14 @@ class UnknownNameError(ArgumentError):
     """A name is not in its registry; the message lists the valid ones."""
 
     def __init__(self, what: str, name: object, valid: Iterable[str], cure: str = ""):
-        names = list(valid)
+        super().__init__(what, name, list(valid), cure)  # pickle rebuilds an exception from these
+
+    def __str__(self) -> str:
+        what, name, names, cure = self.args
         close = difflib.get_close_matches(str(name), names, n=1)
         guess = f" Did you mean {close[0]!r}?" if close else ""
         shown = ", ".join(names[:50]) + (f" and {len(names) - 50} more" if len(names) > 50 else "")
-        super().__init__(f"`{what}` must be one of {shown}; got {name!r}.{guess}{' ' + cure if cure else ''}")
+        return f"`{what}` must be one of {shown}; got {name!r}.{guess}{' ' + cure if cure else ''}"
 
 
 class ModelError(JacprobeError, ValueError):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from jacprobe.errors import DtypeError, ModelError, ShapeError, UnknownNameError
-from jacprobe.modelstate import copy_model, plain_name
+from jacprobe.modelstate import Owned, check_module, copy_model, owned_parameters
 
 
 class KeepMask(nn.Module):
@@ -74,6 +74,9 @@ class Masks(Mapping[str, Tensor]):
     def __hash__(self) -> int:
         return hash(tuple((name, mask.numpy().tobytes()) for name, mask in sorted(self._masks.items())))
 
+    def __reduce__(self) -> tuple:
+        return Masks, (dict(self._masks),)  # a mapping proxy can be neither pickled nor copied
+
     @property
     def num_prunable(self) -> int:
         """Number of entries in all masks, the prunable set."""
@@ -87,14 +90,15 @@ class Masks(Mapping[str, Tensor]):
     @property
     def sparsity(self) -> float:
         """Removed share of the prunable set, in [0, 1]; 0 for no masks."""
-        return 1 - self.num_kept / self.num_prunable if self.num_prunable else 0.0
+        return (self.num_prunable - self.num_kept) / max(self.num_prunable, 1)
 
     def layer_sparsity(self) -> dict[str, float]:
         """Removed share of each parameter, by name."""
-        return {name: 1 - int(mask.sum()) / mask.numel() for name, mask in self._masks.items()}
+        return {name: int((~mask).sum()) / max(mask.numel(), 1) for name, mask in self._masks.items()}
 
     def __repr__(self) -> str:
-        return f"Masks({len(self)} parameters, {self.num_kept} of {self.num_prunable} kept, sparsity {self.sparsity:.4g})"
+        counts = f"{self.num_kept} of {self.num_prunable} kept"
+        return f"Masks({len(self)} parameters, {counts}, sparsity {self.sparsity:.4g})"
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Return a copy of `model` whose pruned entries are exactly zero, and stay so under training.
@@ -104,63 +108,71 @@ class Masks(Mapping[str, Tensor]):
 
         Raises
         ------
+        DtypeError, ModelError
+            `model` is no module, cannot be copied, or is pruned by ``torch.nn.utils.prune`` where a mask is applied.
         UnknownNameError
             A mask names no parameter of `model`.
         ShapeError
             A mask and its parameter differ in shape.
         """
+        check_module(model)
         pruned = copy_model(model)
-        owners = _owners(pruned)
+        owners = owned_parameters(pruned)
         for name, mask in self._masks.items():
             if name not in owners:
                 raise UnknownNameError("masks", name, owners, "Masks go by the parameter names of the plain model.")
-            tensor = owners[name][0]
+            tensor = owners[name].tensor
             if tensor.shape != mask.shape:
                 raise ShapeError(
                     f"`masks` must match the model's shapes; {name!r} is {tuple(tensor.shape)} in the model and"
                     f" {tuple(mask.shape)} in the masks. Use masks made for this model."
                 )
-            for _, module, attribute in [entry for entry in owners.values() if entry[0] is tensor]:
-                _mask_parameter(module, attribute, mask)
+            for owned in owners.values():
+                if owned.tensor is tensor:
+                    _mask_parameter(owned, mask)
         return pruned
 
     @classmethod
     def of(cls, model: nn.Module) -> Masks:
-        """Return the masks that `model` carries: by ``Masks.apply`` or by ``torch.nn.utils.prune``; maybe none."""
+        """Return the masks that `model` carries: by ``Masks.apply`` or by ``torch.nn.utils.prune``; maybe none.
+
+        A tied parameter is listed once, under its first name, unless its masks differ.
+        """
         found: dict[str, Tensor] = {}
-        for prefix, module in model.named_modules():
-            for name, buffer in module.named_buffers(recurse=False):
-                if isinstance(module, KeepMask):
-                    owner, _, rest = prefix.rpartition("parametrizations.")
-                    name = owner + rest.rpartition(".")[0]
-                elif name.endswith("_mask") and f"{name[:-5]}_orig" in module._parameters:
-                    name = f"{prefix}.{name[:-5]}".lstrip(".")
-                else:
-                    continue
-                found[name] = found.get(name, True) & (buffer != 0)
+        names: dict[int, str] = {}
+        for name, owned in owned_parameters(model).items():
+            carried = _carried(owned)
+            if not carried:
+                continue
+            mask = torch.stack([mask != 0 for mask in carried]).all(0)
+            first = names.setdefault(id(owned.tensor), name)
+            if first == name or not torch.equal(found[first], mask):
+                found[name] = mask
         return cls(found)
 
 
-def _owners(model: nn.Module) -> dict[str, tuple[Tensor, nn.Module, str]]:
-    """Map each plain parameter name to its tensor, its module and its attribute there."""
-    owners = {}
-    for name, tensor in model.named_parameters(remove_duplicate=False):
-        plain = plain_name(name)
-        prefix, _, attribute = plain.rpartition(".")
-        owners[plain] = (tensor, model.get_submodule(prefix), attribute)
-    return owners
+def _parametrizations(owned: Owned) -> list[nn.Module]:
+    parametrized = parametrize.is_parametrized(owned.module, owned.attribute)
+    return list(owned.module.parametrizations[owned.attribute]) if parametrized else []
 
 
-def _mask_parameter(module: nn.Module, attribute: str, mask: Tensor) -> None:
-    if parametrize.is_parametrized(module, attribute):
-        for parametrization in module.parametrizations[attribute]:
-            if isinstance(parametrization, KeepMask):
-                parametrization.mask &= mask.to(parametrization.mask.device)
-                return
-    if f"{attribute}_orig" in module._parameters:
+def _carried(owned: Owned) -> list[Tensor]:
+    """Return the masks that a parameter has, those of ``torch.nn.utils.prune`` as numbers."""
+    if owned.is_torch_pruned():
+        return [owned.module._buffers[f"{owned.attribute}_mask"]]
+    return [entry.mask for entry in _parametrizations(owned) if isinstance(entry, KeepMask)]
+
+
+def _mask_parameter(owned: Owned, mask: Tensor) -> None:
+    if owned.is_torch_pruned():
         raise ModelError(
-            f"`model` must not be pruned by torch.nn.utils.prune where masks are applied; {attribute!r} of"
-            f" {type(module).__name__} is. Call torch.nn.utils.prune.remove on it first."
+            f"`model` must not be pruned by torch.nn.utils.prune where masks are applied; {owned.attribute!r} of"
+            f" {type(owned.module).__name__} is. Call torch.nn.utils.prune.remove on it first."
         )
-    device = getattr(module, attribute).device
-    parametrize.register_parametrization(module, attribute, KeepMask(mask.to(device)))
+    mask = mask.to(owned.tensor.device, copy=True)  # a buffer of its own: loading a state dict writes into it
+    carried = _carried(owned)
+    if carried:
+        carried[0] &= mask
+    else:  # unsafe only skips a trial run, which would move the power iteration of a spectral norm
+        parametrize.register_parametrization(owned.module, owned.attribute, KeepMask(mask), unsafe=True)
+        owned.module.parametrizations.train(owned.module.training)

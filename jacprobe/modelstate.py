@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,32 +17,30 @@ from jacprobe.errors import DtypeError, ModelError, NonFiniteError
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
-    """Put `model` in evaluation mode for the block, then restore all of it and the global random state.
+    """Put `model` in evaluation mode for the block, then restore all of it and the global random states.
 
-    Training flags, plain attributes and the module dictionaries come back as they were. Buffers are safe when the
-    block runs the model through `torch.func.functional_call` on a `detached_state`, as every caller here does.
+    Training flags, plain attributes, hooks and all other dictionaries of the modules come back as they were. Buffers
+    are safe when the block runs the model through `torch.func.functional_call` on a `detached_state`, as every caller
+    here does.
     """
     modules = list(model.modules())
     attributes = [dict(vars(module)) for module in modules]
-    registries = [[(registry, dict(registry)) for registry in _registries(module)] for module in modules]
+    dictionaries = [(value, dict(value)) for saved in attributes for value in saved.values() if isinstance(value, dict)]
     devices = list({t.device for t in _tensors(model) if t.device.type == "cuda"})
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=devices):
         try:
             model.eval()
             yield
         finally:
-            for module, saved, dictionaries in zip(modules, attributes, registries, strict=True):
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            for module, saved in zip(modules, attributes, strict=True):
                 vars(module).clear()
                 vars(module).update(saved)
-                for registry, content in dictionaries:
-                    if list(registry.items()) != list(content.items()):
-                        registry.clear()
-                        registry.update(content)
-
-
-def _registries(module: nn.Module) -> list[dict]:
-    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_modules")
-    return [vars(module)[name] for name in names]
+            for dictionary, content in dictionaries:
+                dictionary.clear()
+                dictionary.update(content)
 
 
 def _tensors(model: nn.Module) -> Iterator[Tensor]:
@@ -53,13 +54,23 @@ def copy_model(model: nn.Module) -> nn.Module:
     Notes
     -----
     ``copy.deepcopy`` refuses non-leaf tensors (pytorch#37322); they are derived values and are copied detached.
+
+    Raises
+    ------
+    ModelError
+        Something the model holds cannot be copied.
     """
     memo: dict[int, object] = {}
     for module in model.modules():
         for value in vars(module).values():
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(model, memo)
+    try:
+        return copy.deepcopy(model, memo)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"`model` must be copyable; copy.deepcopy raised {type(error).__name__}: {reason}"
+                         " Drop what cannot be copied from its attributes.") from error
 
 
 def detached_state(
@@ -80,8 +91,8 @@ def detached_state(
     return state
 
 
-def check_model(model: nn.Module) -> None:
-    """Check that `model` is a module with finite, initialised weights.
+def check_module(model: nn.Module) -> None:
+    """Check that `model` is a module whose parameters and buffers all have a shape.
 
     Raises
     ------
@@ -89,14 +100,27 @@ def check_model(model: nn.Module) -> None:
         `model` is no ``torch.nn.Module``.
     ModelError
         A lazy parameter has no shape yet.
-    NonFiniteError
-        A parameter or floating buffer holds NaN or infinity; the message names it.
     """
     if not isinstance(model, nn.Module):
         raise DtypeError(f"`model` must be a torch.nn.Module; got {type(model).__name__}. Load or build one first.")
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if isinstance(tensor, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
             raise ModelError(f"`model` must be initialised; {name!r} has no shape yet. Run one batch through it first.")
+
+
+def check_model(model: nn.Module) -> None:
+    """Check that `model` is a module with finite, initialised weights.
+
+    Raises
+    ------
+    DtypeError, ModelError
+        As `check_module`.
+    NonFiniteError
+        A parameter or floating buffer holds NaN or infinity; the message names it.
+    """
+    check_module(model)
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        tensor = tensor.detach()
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             bad = int((~torch.isfinite(tensor)).sum())
             raise NonFiniteError(
@@ -113,9 +137,47 @@ def plain_name(name: str) -> str:
     >>> plain_name("module.fc1.parametrizations.weight.original"), plain_name("fc1.weight_orig")
     ('fc1.weight', 'fc1.weight')
     """
-    parts = [part for part in name.split(".") if part not in ("parametrizations", "_orig_mod")]
-    if parts[0] == "module":
+    parts = [part for part in name.split(".") if part != "_orig_mod"]
+    if parts[0] == "module" and len(parts) > 1:
         parts = parts[1:]
-    if parts[-1] == "original":
+    if parts[-1] == "original" and parts[-3:-2] == ["parametrizations"]:
         parts = parts[:-1]
-    return ".".join(parts).removesuffix("_orig")
+    *path, last = [part for part in parts if part != "parametrizations"]
+    return ".".join([*path, last.removesuffix("_orig") or last])
+
+
+class Owned(NamedTuple):
+    """A parameter under its `name` in the model as it is, and the module and attribute through which it is used."""
+
+    name: str
+    tensor: Tensor
+    module: nn.Module
+    attribute: str
+
+    def is_torch_pruned(self) -> bool:
+        """Whether ``torch.nn.utils.prune`` masks it."""
+        return self.name.endswith("_orig") and f"{self.attribute}_mask" in self.module._buffers
+
+
+def owned_parameters(model: nn.Module) -> dict[str, Owned]:
+    """Return every parameter by its plain name, tied ones under each of their names.
+
+    Raises
+    ------
+    ModelError
+        Two parameters have the same plain name.
+    """
+    found: dict[str, Owned] = {}
+    for name, tensor in model.named_parameters(remove_duplicate=False):
+        *path, attribute = name.split(".")
+        if attribute == "original" and path[-2:-1] == ["parametrizations"]:
+            *path, _, attribute = path
+        module = model.get_submodule(".".join(path))
+        if f"{attribute.removesuffix('_orig')}_mask" in module._buffers:
+            attribute = attribute.removesuffix("_orig")
+        plain = plain_name(name)
+        if plain in found:
+            raise ModelError(f"`model` must have distinct parameter names; {found[plain].name!r} and {name!r} are both"
+                             f" {plain!r} without wrappers. Rename one.")
+        found[plain] = Owned(name, tensor, module, attribute)
+    return found

@@ -9,20 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from jacprobe.errors import ArgumentError, ModelError, UnknownNameError
-from jacprobe.modelstate import copy_model
+from jacprobe.modelstate import check_module, copy_model
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 def _orthogonal(weight: Tensor, generator: torch.Generator, *, gain: float = 1.0) -> None:
     """Orthonormal rows or columns, whichever are fewer, of the (out, in * kernel) matrix, times `gain`."""
+    if not math.isfinite(gain):
+        raise ArgumentError(f"`gain` must be finite; got {gain}. 1 keeps the rows or columns orthonormal.")
     nn.init.orthogonal_(weight, gain=gain, generator=generator)
 
 
 def _sg(weight: Tensor, generator: torch.Generator, *, gamma: float) -> None:
     """Scaled Gaussian N(0, gamma): gamma is a variance, the same in every layer (paper, section 3.1)."""
-    if not gamma > 0:
-        raise ArgumentError(f"`gamma` must be positive; got {gamma}. It is the variance of the weights.")
+    if not 0 < gamma < math.inf:
+        raise ArgumentError(f"`gamma` must be positive and finite; got {gamma}. It is the variance of the weights.")
     nn.init.normal_(weight, std=math.sqrt(gamma), generator=generator)
 
 
@@ -65,8 +67,8 @@ def initialize(model: nn.Module, method: str | Callable[..., None], *, seed: int
         No such method.
     ArgumentError
         An argument that the method does not take, lacks, or cannot use.
-    ModelError
-        A weight is masked or otherwise derived; initialise before pruning.
+    DtypeError, ModelError
+        `model` is no module, has no shapes yet, or has a weight or bias that is masked or otherwise derived.
 
     References
     ----------
@@ -78,8 +80,9 @@ def initialize(model: nn.Module, method: str | Callable[..., None], *, seed: int
     >>> bool(torch.allclose(net.weight @ net.weight.T, torch.eye(20), atol=1e-5))
     True
     """
-    if isinstance(method, str) and method not in INITIALISERS:
-        raise UnknownNameError("method", method, INITIALISERS)
+    check_module(model)
+    if not callable(method) and method not in INITIALISERS:
+        raise UnknownNameError("method", method, INITIALISERS, "Or pass a callable.")
     draw = INITIALISERS[method] if isinstance(method, str) else method
     fresh = copy_model(model)
     generator = torch.Generator().manual_seed(seed)
@@ -87,9 +90,10 @@ def initialize(model: nn.Module, method: str | Callable[..., None], *, seed: int
         for name, module in fresh.named_modules():
             if not isinstance(module, LAYERS):
                 continue
-            if "weight" not in module._parameters:
-                raise ModelError(f"`model` must have plain weights; that of {name!r} is derived from others."
-                                 " Initialise before pruning.")
+            for attribute in ("weight", "bias"):
+                if attribute not in module._parameters:
+                    raise ModelError(f"`model` must have plain parameters; the {attribute} of {name!r} is masked or"
+                                     " computed from others. Initialise before pruning.")
             weight = torch.empty(module.weight.shape, dtype=torch.float64)
             try:
                 draw(weight, generator, **arguments)

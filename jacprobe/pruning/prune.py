@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
-from jacprobe.errors import ArgumentError, NonFiniteError, ShapeError, UnknownNameError
+from jacprobe.errors import ArgumentError, DtypeError, ModelError, NonFiniteError, ShapeError, UnknownNameError
 from jacprobe.masks import Masks
-from jacprobe.modelstate import check_model
-from jacprobe.pruning.scores import SCORES, ScoreFn, parameters
+from jacprobe.modelstate import check_model, owned_parameters, plain_name
+from jacprobe.pruning.scores import SCORES, ScoreFn
 
 PRUNABLE = ("weights", "paper")
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
@@ -31,7 +33,8 @@ def prune(
     Parameters
     ----------
     model
-        Any module; it is left untouched. Apply the masks with ``masks.apply(model)``.
+        Any module; it is left untouched. Apply the masks with ``masks.apply(model)``. Weights that it has pruned
+        already are the first to be removed.
     method
         "random", "magnitude", "snip" (connection sensitivity, needs `data`), or a callable ``(model, names)`` that
         returns a score tensor per name, higher = keep.
@@ -64,10 +67,10 @@ def prune(
     (100, 75)
     """
     check_model(model)
-    if not 0 <= sparsity <= 1:
-        raise ArgumentError(f"`sparsity` must lie in [0, 1]; got {sparsity}. It is the removed share, 0.9 for 90 %.")
-    if isinstance(method, str) and method not in SCORES:
-        raise UnknownNameError("method", method, SCORES)
+    if not isinstance(sparsity, Real) or not 0 <= sparsity <= 1:
+        raise ArgumentError(f"`sparsity` must lie in [0, 1]; got {sparsity!r}. It is the removed share, 0.9 for 90 %.")
+    if not callable(method) and method not in SCORES:
+        raise UnknownNameError("method", method, SCORES, "Or pass a callable.")
     names = prunable_names(model, prunable)
     options: dict[str, dict] = {
         "random": {"generator": torch.Generator().manual_seed(seed)},
@@ -75,12 +78,24 @@ def prune(
         "snip": {"data": data, "progress": progress},
     }
     scores = SCORES[method](model, names, **options[method]) if isinstance(method, str) else method(model, names)
-    shapes = {name: tensor.shape for name, tensor in parameters(model).items()}
+    _check_scores(scores, model, names)
+    carried = Masks.of(model)
+    lowered = {name: torch.where(carried[name], scores[name].detach().cpu(), -math.inf)
+               for name in names if name in carried}
+    return select({**scores, **lowered}, names, sparsity=float(sparsity))
+
+
+def _check_scores(scores: object, model: nn.Module, names: list[str]) -> None:
+    if not isinstance(scores, Mapping):
+        raise DtypeError(f"`method` must return a dict of scores by name; got {type(scores).__name__}."
+                         " Map each name to a tensor.")
+    owned = owned_parameters(model)
     for name in names:
-        if name not in scores or scores[name].shape != shapes[name]:
-            raise ShapeError(f"`method` must score {name!r} with shape {tuple(shapes[name])}; it did not."
+        shape, score = tuple(owned[name].tensor.shape), scores.get(name)
+        if not isinstance(score, Tensor) or tuple(score.shape) != shape:
+            got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+            raise ShapeError(f"`method` must score {name!r} by a tensor of shape {shape}; got {got}."
                              " Return one tensor per name.")
-    return select(scores, names, sparsity=sparsity)
 
 
 def select(scores: dict[str, Tensor], names: list[str], *, sparsity: float) -> Masks:
@@ -92,6 +107,7 @@ def select(scores: dict[str, Tensor], names: list[str], *, sparsity: float) -> M
         A score is NaN.
     """
     flat = torch.cat([scores[name].detach().flatten().cpu() for name in names])
+    flat = flat if flat.is_floating_point() else flat.long()
     if flat.isnan().any():
         bad = next(name for name in names if scores[name].isnan().any())
         raise NonFiniteError(f"`scores` must not be NaN; those of {bad!r} are. Check the data and the weights.")
@@ -116,21 +132,30 @@ def prunable_names(model: nn.Module, prunable: str | Iterable[str]) -> list[str]
         A name is no parameter of `model`, or no such set.
     ArgumentError
         The set is empty.
+    ModelError
+        The weight of a layer is computed from other parameters, as by a weight norm.
     """
-    known = parameters(model)
-    if isinstance(prunable, str):
+    known = owned_parameters(model)
+    if isinstance(prunable, str) or not isinstance(prunable, Iterable):
         if prunable not in PRUNABLE:
             raise UnknownNameError("prunable", prunable, PRUNABLE, "Or pass a list of parameter names.")
         kinds = ("weight", "bias") if prunable == "paper" else ("weight",)
-        candidates = [f"{name}.{kind}".lstrip(".") for name, module in model.named_modules()
-                      if isinstance(module, _LAYERS) for kind in kinds]
-        names = [name for name in candidates if name in known]
+        layers = {name: module for name, module in model.named_modules() if isinstance(module, _LAYERS)}
+        names = [plain_name(f"{name}.{kind}".lstrip(".")) for name, module in layers.items() for kind in kinds
+                 if module._parameters.get(kind, kind) is not None]  # a layer without bias has None there
+        for name in names:
+            if name not in known:
+                raise ModelError(f"`model` must own the weights to prune; {name!r} is computed from other parameters."
+                                 " Remove that, or pass parameter names.")
     else:
-        names = list(dict.fromkeys(prunable))
+        names = list(prunable)
         for name in names:
             if name not in known:
                 raise UnknownNameError("prunable", name, known)
     if not names:
         raise ArgumentError("`prunable` must name at least one parameter; the model has no linear or convolutional"
                             " layer. Pass parameter names.")
-    return names
+    first: dict[int, str] = {}
+    for name, owned in known.items():
+        first.setdefault(id(owned.tensor), name)
+    return list(dict.fromkeys(first[id(known[name].tensor)] for name in names))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from jacprobe.errors import ArgumentError, DtypeError, ModelError
-from jacprobe.modelstate import detached_state, plain_name, preserved
+from jacprobe.modelstate import Owned, detached_state, owned_parameters, preserved
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 ScoreFn = Callable[..., dict[str, Tensor]]
@@ -18,14 +18,15 @@ ScoreFn = Callable[..., dict[str, Tensor]]
 
 def random(model: nn.Module, names: list[str], *, generator: torch.Generator) -> dict[str, Tensor]:
     """Uniform random scores."""
-    shapes = {name: tensor.shape for name, tensor in parameters(model).items()}
-    return {name: torch.rand(shapes[name], generator=generator, dtype=torch.float64) for name in names}
+    owned = owned_parameters(model)
+    return {name: torch.rand(owned[name].tensor.shape, generator=generator, dtype=torch.float64) for name in names}
 
 
 def magnitude(model: nn.Module, names: list[str]) -> dict[str, Tensor]:
-    """Absolute values of the weights."""
-    tensors = parameters(model)
-    return {name: tensors[name].abs() for name in names}
+    """Absolute values of the weights, as the forward pass sees them."""
+    owned = owned_parameters(model)
+    with preserved(model), torch.no_grad():  # reading a parametrised weight may change the buffers of its module
+        return {name: _effective(owned[name]).abs() for name in names}
 
 
 def snip(model: nn.Module, names: list[str], *, data: Batches, progress: bool | None = None) -> dict[str, Tensor]:
@@ -42,18 +43,17 @@ def snip(model: nn.Module, names: list[str], *, data: Batches, progress: bool | 
     DtypeError
         `data` does not give (inputs, labels).
     ModelError
-        All scores are zero, or the loss is not finite.
+        The model does not fit the data, the loss is not finite, or all scores are zero.
     """
-    state = detached_state(model)
-    of_plain = {plain_name(name): name for name in state}
-    weights = [state[of_plain[name]].requires_grad_() for name in names]
-    total = [torch.zeros_like(weight, dtype=torch.float64, requires_grad=False) for weight in weights]
+    model = model.module if isinstance(model, nn.DataParallel) else model  # functional_call refuses the wrapper
+    owned = owned_parameters(model)
     with preserved(model), torch.inference_mode(False), torch.enable_grad():
+        state = detached_state(model)
+        weights = [state[owned[name].name].requires_grad_() for name in names]
+        total = [torch.zeros_like(weight, dtype=torch.float64, requires_grad=False) for weight in weights]
         for inputs, labels in tqdm(_checked(data), desc="snip", unit="batch",
                                    disable=None if progress is None else not progress):
-            device, dtype = weights[0].device, weights[0].dtype
-            outputs = torch.func.functional_call(model, state, (inputs.to(device, dtype),))
-            loss = F.cross_entropy(outputs, labels.to(device), reduction="sum")
+            loss = _loss(model, state, inputs.to(weights[0], copy=True), labels.to(weights[0].device, copy=True))
             if not loss.isfinite():
                 raise ModelError("`model` must give a finite loss on `data`; got NaN or infinity. Rescale its weights.")
             gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
@@ -70,22 +70,25 @@ def snip(model: nn.Module, names: list[str], *, data: Batches, progress: bool | 
 SCORES: dict[str, ScoreFn] = {"random": random, "magnitude": magnitude, "snip": snip}
 
 
-def parameters(model: nn.Module) -> dict[str, Tensor]:
-    """Return each parameter once by its plain name, as the forward pass sees it: masked where a mask is applied."""
-    seen: set[int] = set()
-    found = {}
-    for name, tensor in model.named_parameters(remove_duplicate=False):
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            found[plain_name(name)] = _effective(model, name, tensor).detach()
-    return found
+def _effective(owned: Owned) -> Tensor:
+    """Return a parameter as the forward pass sees it: masked where a mask is applied."""
+    if owned.is_torch_pruned():  # its plain attribute may be stale
+        return owned.tensor * getattr(owned.module, f"{owned.attribute}_mask")
+    return getattr(owned.module, owned.attribute)
 
 
-def _effective(model: nn.Module, name: str, tensor: Tensor) -> Tensor:
-    prefix, _, attribute = plain_name(name).rpartition(".")
-    if name.endswith("_orig"):  # the plain attribute of torch.nn.utils.prune may be stale
-        return tensor * getattr(model.get_submodule(prefix), f"{attribute}_mask")
-    return tensor if name == plain_name(name) else getattr(model.get_submodule(prefix), attribute)
+def _loss(model: nn.Module, state: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
+    try:
+        outputs = torch.func.functional_call(model, state, (inputs,))
+        return F.cross_entropy(outputs, labels, reduction="sum")
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # the user's forward may raise anything; it is chained and named
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ModelError(
+            f"`model` must classify `data`; inputs of shape {tuple(inputs.shape)} and {labels.dtype} labels of shape"
+            f" {tuple(labels.shape)} raised {type(error).__name__}: {reason}. Check shapes and classes."
+        ) from error
 
 
 def _checked(data: object) -> Iterable[tuple[Tensor, Tensor]]:
@@ -96,6 +99,9 @@ def _checked(data: object) -> Iterable[tuple[Tensor, Tensor]]:
         if len(inputs) != len(labels):
             raise ArgumentError(f"`data` must pair inputs and labels; got {len(inputs)} and {len(labels)}.")
         data = list(zip(inputs.split(256), labels.split(256), strict=True))
+    if not isinstance(data, Iterable):
+        raise DtypeError(f"`data` must be (inputs, labels) or an iterable of such batches; got {type(data).__name__}."
+                         " Pass a loader of labelled batches.")
     empty = True
     for batch in data:
         if not (isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(p, Tensor) for p in batch)):

@@ -1,0 +1,193 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from jacprobe.errors import ArgumentError, DtypeError, ModelError, UnknownNameError
+from jacprobe.isometry import initialize
+from jacprobe.masks import Masks
+
+
+def make_net():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 20), nn.Linear(20, 4)
+    )
+
+
+LAYERS = {
+    "wide": nn.Linear(30, 12),
+    "tall": nn.Linear(12, 30),
+    "square": nn.Linear(16, 16),
+    "one output": nn.Linear(9, 1),
+    "convolution": nn.Conv2d(3, 8, 3),
+    "grouped convolution": nn.Conv2d(4, 8, 3, groups=2),
+    "tall convolution": nn.Conv1d(1, 12, 5),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=["float32", "float64"])
+@pytest.mark.parametrize("gain", [1, 2.5])
+def test_orthogonal_weights_have_all_singular_values_at_the_gain(layer, dtype, atol, gain):
+    weight = initialize(layer.to(dtype), "orthogonal", gain=gain).weight
+    assert weight.dtype == dtype
+    matrix = weight.detach().double().flatten(1).numpy()
+    assert np.abs(np.linalg.svd(matrix, compute_uv=False) - gain).max() <= atol * gain
+    gram = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
+    assert np.abs(gram - gain**2 * np.eye(len(gram))).max() <= 2 * atol * gain**2
+
+
+VARIANCES = {  # (layer, its fan in, its fan out), written out by hand
+    "linear": (nn.Linear(400, 200), 400, 200),
+    "convolution": (nn.Conv2d(40, 60, 3), 40 * 9, 60 * 9),
+    "strided 1-d convolution": (nn.Conv1d(50, 100, 7, stride=2), 50 * 7, 100 * 7),
+}
+
+
+@pytest.mark.parametrize(("layer", "fan_in", "fan_out"), VARIANCES.values(), ids=VARIANCES)
+@pytest.mark.parametrize(
+    ("method", "arguments", "variance"),
+    [
+        ("sg", {"gamma": 0.01}, lambda fan_in, fan_out: 0.01),
+        ("vs-l", {}, lambda fan_in, fan_out: 1 / fan_in),
+        ("vs-g", {}, lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+        ("vs-h", {}, lambda fan_in, fan_out: 2 / fan_in),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_gaussian_weights_have_the_variance_of_their_name(layer, fan_in, fan_out, method, arguments, variance):
+    weight = initialize(layer, method, seed=5, **arguments).weight.detach().double()
+    expected = variance(fan_in, fan_out)
+    assert abs(weight.mean()) <= 4 * (expected / weight.numel()) ** 0.5  # four standard errors
+    assert abs(weight.var() / expected - 1) <= 4 * (2 / weight.numel()) ** 0.5
+    assert abs((weight**4).mean() / weight.var() ** 2 - 3) <= 4 * (24 / weight.numel()) ** 0.5  # Gaussian, not uniform
+
+
+def test_biases_are_zero_and_normalisations_keep_their_state():
+    net = make_net()
+    with torch.no_grad():
+        for tensor in net[1].state_dict().values():
+            tensor.add_(3)
+    fresh = initialize(net, "vs-h")
+    assert not any(fresh[i].bias.any() for i in (0, 4, 5))
+    assert all(torch.equal(tensor, fresh[1].state_dict()[name]) for name, tensor in net[1].state_dict().items())
+
+
+def test_the_caller_s_model_and_random_state_are_untouched():
+    net = make_net().train()
+    net[1].eval()
+    net[4].weight.requires_grad_(False)
+    before, flags = {n: t.clone() for n, t in net.state_dict().items()}, [m.training for m in net.modules()]
+    state = torch.get_rng_state()
+    fresh = initialize(net, "orthogonal")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert [m.training for m in net.modules()] == [m.training for m in fresh.modules()] == flags
+    assert [p.requires_grad for p in fresh.parameters()] == [p.requires_grad for p in net.parameters()]
+    assert not torch.equal(fresh[4].weight, net[4].weight)
+
+
+@pytest.mark.parametrize("method", ["orthogonal", "vs-l"])
+def test_the_same_seed_gives_the_same_weights_and_another_others(method):
+    first, again, other = (initialize(make_net(), method, seed=seed) for seed in (3, 3, 4))
+    for i in (0, 4, 5):
+        assert torch.equal(first[i].weight, again[i].weight)
+        assert not torch.equal(first[i].weight, other[i].weight)
+
+
+def test_layers_of_one_shape_are_drawn_apart():
+    fresh = initialize(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), "vs-l")
+    assert not torch.equal(fresh[0].weight, fresh[1].weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_the_draw_does_not_depend_on_the_precision_of_the_model(dtype):
+    double = initialize(nn.Linear(5, 4).double(), "orthogonal", seed=1).weight
+    assert torch.equal(initialize(nn.Linear(5, 4).to(dtype), "orthogonal", seed=1).weight, double.to(dtype))
+
+
+def test_a_callable_fills_the_weight_with_its_arguments():
+    def constant(weight, generator, *, value):
+        assert isinstance(generator, torch.Generator)
+        weight.fill_(value)
+
+    fresh = initialize(make_net(), constant, value=2.0)
+    assert all((fresh[i].weight == 2).all() for i in (0, 4, 5))
+
+
+def test_tied_weights_stay_tied():
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    net[1].weight = net[0].weight
+    fresh = initialize(net, "orthogonal")
+    assert fresh[0].weight is fresh[1].weight
+    assert torch.allclose(fresh[0].weight @ fresh[0].weight.T, torch.eye(3), atol=1e-6)
+
+
+def test_weights_that_are_not_finite_are_repaired():
+    net = nn.Linear(3, 2)
+    nn.init.constant_(net.weight, float("nan"))
+    assert initialize(net, "orthogonal").weight.isfinite().all()
+
+
+def test_a_model_without_layers_is_copied():
+    net = nn.LayerNorm(3)
+    fresh = initialize(net, "orthogonal")
+    assert fresh is not net
+    assert torch.equal(fresh.weight, net.weight)
+
+
+# bad input
+
+
+@pytest.mark.parametrize(("method", "got"), [("orthogonl", r"'orthogonl'\. Did you mean 'orthogonal'"), (3, "3")])
+def test_a_method_must_be_known(method, got):
+    with pytest.raises(UnknownNameError, match=rf"must be one of orthogonal, sg, vs-l, vs-g, vs-h; got {got}.* Or"):
+        initialize(make_net(), method)
+
+
+@pytest.mark.parametrize("gamma", [0, -1.0, float("nan"), float("inf")])
+def test_gamma_must_be_a_variance(gamma):
+    with pytest.raises(ArgumentError, match=r"`gamma` must be positive and finite; got .+\. It is the variance"):
+        initialize(make_net(), "sg", gamma=gamma)
+
+
+@pytest.mark.parametrize("gain", [float("nan"), float("inf")])
+def test_the_gain_must_be_finite(gain):
+    with pytest.raises(ArgumentError, match=r"`gain` must be finite; got .+\. 1 keeps the rows or columns orthonormal"):
+        initialize(make_net(), "orthogonal", gain=gain)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "got"),
+    [
+        ("sg", {}, "none: .*gamma"),
+        ("vs-l", {"gain": 2}, "gain: .*gain"),
+        ("orthogonal", {"gamma": 1}, "gamma: .*gamma"),
+    ],
+    ids=["missing", "of another method", "misnamed"],
+)
+def test_arguments_must_be_those_of_the_method(method, arguments, got):
+    with pytest.raises(ArgumentError, match=rf"`arguments` must be those of the method '{method}'; got {got}"):
+        initialize(make_net(), method, **arguments)
+
+
+@pytest.mark.parametrize("attribute", ["weight", "bias"])
+def test_a_masked_parameter_is_refused(attribute):
+    net = make_net()
+    masks = Masks({f"4.{attribute}": net[4].get_parameter(attribute) > 0})
+    with pytest.raises(ModelError, match=rf"the {attribute} of '4' is masked or computed from others\. Init"):
+        initialize(masks.apply(net), "orthogonal")
+
+
+def test_a_weight_norm_is_refused():
+    net = nn.Sequential(parametrizations.weight_norm(nn.Linear(2, 2)))
+    with pytest.raises(ModelError, match="the weight of '0' is masked or computed from others"):
+        initialize(net, "orthogonal")
+
+
+def test_the_model_must_be_a_module_with_shapes():
+    with pytest.raises(DtypeError, match=r"`model` must be a torch\.nn\.Module; got list"):
+        initialize([nn.Linear(2, 2)], "orthogonal")
+    with pytest.raises(ModelError, match=r"`model` must be initialised; 'weight' has no shape yet"):
+        initialize(nn.LazyLinear(3), "orthogonal")
