@@ -56,8 +56,9 @@ def spectrum(
     kinds = kinds or ([] if pairs else ["layers", "end_to_end"])
     if plot is not None and "layers" not in kinds:
         raise typer.BadParameter("--plot draws layers; add --layers.")
+    asked = _shape(input_shape)
     checkpoint = jp.read_checkpoint(file, trust_file=trust_file)
-    shape = _shape(input_shape) or checkpoint.input_shape
+    shape = asked or checkpoint.input_shape
     images = _images(data, split, num_inputs, data_root, seed, shape)
     net = build_model(checkpoint, model=model, input_shape=shape or tuple(images.shape[1:]))
     result = jp.spectra(net, images, kind=kinds, segments=pairs, accuracy=accuracy, epsilon=epsilon, device=device,
