@@ -116,16 +116,17 @@ def check_model(model: nn.Module) -> None:
     DtypeError, ModelError
         As `check_module`.
     NonFiniteError
-        A parameter or floating buffer holds NaN or infinity; the message names it.
+        A parameter holds NaN or infinity, or a buffer NaN (infinity is at home in attention masks); the message names
+        it.
     """
     check_module(model)
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        tensor = tensor.detach()
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            bad = int((~torch.isfinite(tensor)).sum())
+    bad = {name: ~torch.isfinite(tensor.detach()) for name, tensor in model.named_parameters()}
+    bad |= {name: torch.isnan(tensor.detach()) for name, tensor in model.named_buffers()}
+    for name, entries in bad.items():
+        if entries.any():
             raise NonFiniteError(
-                f"`model` must hold finite weights; {name!r} has {bad} NaN or infinite of {tensor.numel()} entries."
-                " Repair or reload it."
+                f"`model` must hold finite weights; {name!r} has {int(entries.sum())} NaN or infinite of"
+                f" {entries.numel()} entries. Repair or reload it."
             )
 
 

@@ -214,9 +214,18 @@ def test_a_lazy_buffer_must_have_run_once():
         check_model(net)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("name", ["0.weight", "1.running_var"])
-def test_weights_and_buffers_must_be_finite(net, name, value):
+def test_a_buffer_may_hold_the_infinity_of_an_attention_mask():
+    net = nn.Linear(2, 2)
+    net.register_buffer("mask", torch.tensor([0, -float("inf")]))
+    check_model(net)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("0.weight", float("nan")), ("0.weight", float("inf")), ("0.weight", -float("inf")),
+     ("1.running_var", float("nan"))],
+)
+def test_weights_must_be_finite_and_buffers_numbers(net, name, value):
     with torch.no_grad():
         net.state_dict()[name].view(-1)[1] = value
     numel = net.state_dict()[name].numel()
