@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ import torch
 from jacprobe.errors import DataError
 from jacprobe.results import Spectrum, SpectrumSet
 
+# what a damaged archive makes zipfile and numpy raise: bad header, checksum, compression method, encryption, no data
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, RuntimeError, SyntaxError,
+               zipfile.BadZipFile, zlib.error)
 _FACTS = [field.name for field in dataclasses.fields(Spectrum) if field.name not in ("values", "zeros")]
 
 
@@ -32,9 +36,9 @@ def write_npz(result: SpectrumSet, path: Path) -> None:
 
 def read_npz(path: Path) -> SpectrumSet:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:  # numpy leaves a damaged file open
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise _damaged(path, error) from error
     if "facts" not in arrays:
         raise _damaged(path, "it has no entry 'facts'")
@@ -42,7 +46,7 @@ def read_npz(path: Path) -> SpectrumSet:
     def values(i: int, _: dict) -> tuple[np.ndarray, np.ndarray] | None:
         return (arrays[f"values/{i}"], arrays[f"zeros/{i}"]) if f"values/{i}" in arrays else None
 
-    return _assemble(str(arrays["facts"]), values)
+    return _assemble(path, str(arrays["facts"]), values)
 
 
 def write_parquet(result: SpectrumSet, path: Path) -> None:
@@ -52,18 +56,20 @@ def write_parquet(result: SpectrumSet, path: Path) -> None:
     frame.insert(0, "spectrum", np.repeat(np.arange(len(result)), counts))
     table = pyarrow.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"jacprobe": _facts(result).encode()})
-    pyarrow.parquet.write_table(table, path)
+    pyarrow.parquet.write_table(table, path, write_page_checksum=True)
 
 
 def read_parquet(path: Path) -> SpectrumSet:
     try:
-        table = pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
+        table = pyarrow.parquet.read_table(path, page_checksum_verification=True)
+        metadata = table.schema.metadata or {}
+        if b"jacprobe" not in metadata:
+            raise _damaged(path, "it was not written by jacprobe")
+        groups = dict(iter(table.to_pandas(ignore_metadata=True).groupby("spectrum")))
+    except DataError:
+        raise
+    except (*_UNREADABLE, pyarrow.ArrowException) as error:
         raise _damaged(path, error) from error
-    metadata = table.schema.metadata or {}
-    if b"jacprobe" not in metadata:
-        raise _damaged(path, "it was not written by jacprobe")
-    groups = dict(iter(table.to_pandas().groupby("spectrum")))
 
     def values(i: int, facts: dict) -> tuple[np.ndarray, np.ndarray] | None:
         if facts["reason"] is not None:
@@ -72,7 +78,7 @@ def read_parquet(path: Path) -> SpectrumSet:
         shape = (facts["num_inputs"], -1)
         return rows["value"].to_numpy().reshape(shape), rows["zero"].to_numpy().reshape(shape).sum(1)
 
-    return _assemble(metadata[b"jacprobe"].decode(), values)
+    return _assemble(path, metadata[b"jacprobe"], values)
 
 
 WRITERS = {".npz": write_npz, ".parquet": write_parquet}
@@ -85,8 +91,14 @@ def _facts(result: SpectrumSet) -> str:
                        "spectra": spectra})
 
 
-def _assemble(text: str, values) -> SpectrumSet:
-    facts = json.loads(text)
+def _assemble(path: Path, text: str | bytes, values) -> SpectrumSet:
+    try:
+        return _result(json.loads(text), values)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise _damaged(path, f"its facts do not fit: {type(error).__name__} {error}") from error
+
+
+def _result(facts: dict, values) -> SpectrumSet:
     spectra = []
     for i, fields in enumerate(facts["spectra"]):
         arrays = values(i, fields)
@@ -99,4 +111,5 @@ def _assemble(text: str, values) -> SpectrumSet:
 
 
 def _damaged(path: Path, why: object) -> DataError:
-    return DataError(f"`{path}` must be a whole file written by SpectrumSet.save; {str(why).splitlines()[0]}. Save again.")
+    reason = (str(why).splitlines() or [type(why).__name__])[0].rstrip(".")
+    return DataError(f"`{path}` must be a whole file written by SpectrumSet.save; {reason}. Save again.")

@@ -143,16 +143,23 @@ class Product(LinearOperator):
     def __init__(self, factors: Sequence[LinearOperator]):
         self.factors = tuple(factors)
         if not self.factors:
-            raise ShapeError("`factors` must hold at least one operator; got none. Use a Diagonal of ones for identity.")
+            raise ShapeError("`factors` must hold at least one operator; got none. A Diagonal of ones is the identity.")
         for left, right in zip(self.factors, self.factors[1:], strict=False):
             if left.shape[2] != right.shape[1]:
                 raise ShapeError(
-                    f"`factors` must fit; one with in_dim {left.shape[2]} follows one with out_dim {right.shape[1]}."
-                    " Check their order."
+                    f"`factors` must fit; one with in_dim {left.shape[2]} follows one with out_dim"
+                    f" {right.shape[1]}. Check their order."
                 )
         num_inputs = max(factor.shape[0] for factor in self.factors)
         self.shape = (num_inputs, self.factors[0].shape[1], self.factors[-1].shape[2])
         self.dtype, self.device = self.factors[0].dtype, self.factors[0].device
+
+    def equals(self, other: LinearOperator) -> bool:
+        """Whether `other` is a product of the same matrices (the very objects) and equal diagonals."""
+        return isinstance(other, Product) and len(self.factors) == len(other.factors) and all(
+            a is b or (isinstance(a, Diagonal) and isinstance(b, Diagonal) and torch.equal(a.entries, b.entries))
+            for a, b in zip(self.factors, other.factors, strict=True)
+        )
 
     def _matmat(self, block: Tensor) -> Tensor:
         return reduce(lambda vectors, factor: factor.matmat(vectors), reversed(self.factors), block)

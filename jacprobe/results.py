@@ -241,7 +241,8 @@ class SpectrumSet:
 
     def frame(self) -> pd.DataFrame:
         """Return one row per singular value: segment, kind, input, index (0 = largest), value, zero (structural)."""
-        return pd.concat([_values_frame(s) for s in self.spectra], ignore_index=True)
+        frames = [_values_frame(s) for s in self.spectra if s.values is not None]
+        return pd.concat(frames or [_values_frame(Spectrum("", "layer", None, None, None, None, 0))], ignore_index=True)
 
     def table(self) -> pd.DataFrame:
         """Return the summary as short texts, for people; the columns of `summary` that matter at a glance."""

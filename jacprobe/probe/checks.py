@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -17,14 +17,14 @@ def check_inputs(inputs: object) -> Tensor:
     Raises
     ------
     DtypeError
-        No tensor or array, or not floating point.
+        No tensor or array of numbers, or not floating point.
     ShapeError
         No batch dimension, or an empty one.
     NonFiniteError
         NaN or infinity; the message names the sample.
     """
     if isinstance(inputs, np.ndarray):
-        inputs = torch.from_numpy(inputs)
+        inputs = _tensor(inputs)
     if not isinstance(inputs, Tensor):
         raise DtypeError(f"`inputs` must be a tensor or array; got {type(inputs).__name__}. Give the images alone.")
     if not inputs.is_floating_point():
@@ -38,6 +38,15 @@ def check_inputs(inputs: object) -> Tensor:
         raise NonFiniteError(f"`inputs` must be finite; sample {int(bad.nonzero()[0])} holds NaN or infinity."
                              " Remove or repair it.")
     return inputs.detach()
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """Copy an array of any strides and byte order."""
+    try:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+    except TypeError as error:
+        raise DtypeError(f"`inputs` must be an array of numbers that torch knows; got {array.dtype}."
+                         " Convert it with astype('float32').") from error
 
 
 def check_device(device: str | torch.device | None, default: torch.device) -> torch.device:
@@ -69,8 +78,17 @@ def check_epsilon(epsilon: float) -> float:
     return float(epsilon)
 
 
+def check_pairs(segments: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the pairs of names in `segments`, each once."""
+    pairs = [segments] if isinstance(segments, str) else list(segments)
+    for pair in pairs:
+        if isinstance(pair, str) or len(pair) != 2:
+            raise ArgumentError(f"`segments` must hold pairs of sites; got {pair!r}. Write [('input', 'fc1')].")
+    return [(source, target) for source, target in dict.fromkeys(map(tuple, pairs))]
+
+
 def check_samples(run: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
-    """Check that the output repeats, and that the first sample's output ignores the other samples.
+    """Check that the output repeats, and that the first sample and the others ignore each other.
 
     Parameters
     ----------
@@ -87,14 +105,18 @@ def check_samples(run: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
     with torch.no_grad():
         first, again = run(inputs.clone()), run(inputs.clone())
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(inputs[1:].shape, generator=generator, dtype=torch.float64).to(inputs)
-        moved = run(torch.cat([inputs[:1], inputs[1:] + noise]))
+        noise = torch.randn(inputs.shape, generator=generator, dtype=torch.float64).to(inputs)
+        others_moved = run(torch.cat([inputs[:1], inputs[1:] + noise[1:]]))
+        first_moved = run(torch.cat([inputs[:1] + noise[:1], inputs[1:]]))  # a causal map passes the other way only
     tolerance = torch.finfo(first.dtype).eps ** 0.5
-    if not torch.allclose(first, again, rtol=tolerance, atol=tolerance * float(first.abs().max()), equal_nan=True):
+
+    def same(one: Tensor, other: Tensor) -> bool:
+        return torch.allclose(one, other, rtol=tolerance, atol=tolerance * float(first.abs().max()), equal_nan=True)
+
+    if not same(first, again):
         raise ModelError("`model` must repeat its output in evaluation mode; two calls on the same inputs differ."
                          " Look for F.dropout without training=self.training, or random numbers in its forward.")
-    if not torch.allclose(first[0], moved[0], rtol=tolerance, atol=tolerance * float(first.abs().max()),
-                          equal_nan=True):
+    if not same(first[0], others_moved[0]) or not same(first[1:], first_moved[1:]):
         raise mixing_error()
 
 

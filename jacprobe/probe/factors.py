@@ -19,16 +19,19 @@ class AffineMatrices:
 
     def __init__(self, state: dict[str, Tensor], max_bytes: float):
         self._state = state
-        self._max_bytes = max_bytes
+        self._bytes_left = max_bytes
         self._found: dict[tuple[str, tuple[int, ...]], Matrix | None] = {}
 
     def __call__(self, call: Call) -> Matrix | None:
         """Return the Jacobian of an affine module, or None where it is none or does not fit the budget."""
         key = (call.module_name, call.inputs[0].shape[1:])
         if key not in self._found:
-            known = isinstance(call.module, AFFINE) and self._bytes(call) <= self._max_bytes
+            known = isinstance(call.module, AFFINE) and self._bytes(call) <= self._bytes_left
+            self._bytes_left -= self._bytes(call) if known else 0
             self._found[key] = self._matrix(call) if known else None
-        return self._found[key]
+        found = self._found[key]
+        shape = (1, call.output.dim, call.inputs[0].dim)  # another one where the call has arguments, as output_size
+        return found if found is not None and found.shape == shape else None
 
     def _bytes(self, call: Call) -> float:
         shape = (call.output.dim, call.inputs[0].dim)
@@ -84,7 +87,7 @@ class Factorizer:
         ends = [*(call.inputs[0] for call in inside), target]
         diagonals = [self._diagonal(begin, end) for begin, end in zip(begins, ends, strict=True)]
         matrices = [] if None in diagonals else [self._matrix_of(call) for call in inside]
-        if None in diagonals or None in matrices:
+        if None in diagonals or None in matrices or len({f.dtype for f in [*diagonals, *matrices]}) > 1:
             return None
         factors: list[LinearOperator] = [diagonals[0]]
         for matrix, diagonal in zip(matrices, diagonals[1:], strict=True):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
+from jacprobe.errors import ModelError
 from jacprobe.linop import LinearOperator
 from jacprobe.probe.trace import Site
 
@@ -29,7 +32,6 @@ class GraphJacobian(LinearOperator):
         self.copies = source.shape[0] // num_inputs
         self.shape = (num_inputs, target.dim, source.dim)
         self.dtype = source.dtype
-        self._pullback: tuple[Tensor, Tensor] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -43,22 +45,47 @@ class GraphJacobian(LinearOperator):
         return pulled
 
     def jvp(self, tangents: Tensor) -> Tensor:
-        """(batch, *source shape) -> (batch, *target shape), as the derivative of the linear map u -> vjp(u)."""
+        """(batch, *source shape) -> (batch, *target shape), as the derivative of the linear map u -> vjp(u).
+
+        Raises
+        ------
+        ModelError
+            An operation between the sites has no second derivative.
+        """
         if self._pullback is None:
+            raise ModelError(
+                f"`model` must be differentiable twice between {self.source.name!r} and {self.target.name!r}; an"
+                " operation there is not. Use products with the transpose."
+            )
+        return _push(*self._pullback, tangents)
+
+    @cached_property
+    def _pullback(self) -> tuple[Tensor, Tensor] | None:
+        """Some u and vjp(u) with the graph between them; None where that graph is missing, in whole or in part.
+
+        Autograd reports a missing second derivative with a RuntimeError, or not at all where a backward pass detaches;
+        <u, J v> = <J'u, v> on random vectors tells.
+        """
+        try:
             with torch.enable_grad():
                 zero = torch.zeros(self.target.shape, dtype=self.target.dtype, device=self.device, requires_grad=True)
                 (pulled,) = torch.autograd.grad([self.target.edge], [self.source.edge], [zero], create_graph=True)
-            self._pullback = (zero, pulled)
-        zero, pulled = self._pullback
-        if not pulled.requires_grad:  # the map is zero
-            return torch.zeros_like(zero)
-        (pushed,) = torch.autograd.grad([pulled], [zero], [tangents], retain_graph=True, materialize_grads=True)
-        return pushed
+            u, v = (_normal(site, self.device) for site in (self.target, self.source))
+            image, transposed = _push(zero, pulled, v), self.vjp(u)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            return None
+        gap = ((u.double() * image.double()).sum() - (transposed.double() * v.double()).sum()).abs()
+        tolerance = torch.finfo(self.target.dtype).eps ** 0.75 * transposed.double().norm() * v.double().norm()
+        return (zero, pulled) if gap <= tolerance else None
 
     def _rmatmat(self, block: Tensor) -> Tensor:
         return self._columns(self.vjp, block, self.target, self.source)
 
     def _matmat(self, block: Tensor) -> Tensor:
+        if self._pullback is None:
+            return self.dense() @ block
         return self._columns(self.jvp, block, self.source, self.target)
 
     def _columns(self, product, block: Tensor, taken: Site, given: Site) -> Tensor:
@@ -75,20 +102,10 @@ class GraphJacobian(LinearOperator):
 
     def dense(self) -> Tensor:
         """Form the matrices by rows, or by columns where these are fewer and the second derivative exists."""
-        num_inputs, out_dim, in_dim = self.shape
-        if in_dim < out_dim and self._has_jvp():
+        _, out_dim, in_dim = self.shape
+        if in_dim < out_dim and self._pullback is not None:
             return self._identity(self.jvp, self.source, self.target).mT
         return self._identity(self.vjp, self.target, self.source)
-
-    def _has_jvp(self) -> bool:
-        """Some operations have no second derivative; autograd says so with a RuntimeError only when it is asked."""
-        try:
-            self.jvp(torch.zeros(self.source.shape, dtype=self.source.dtype, device=self.device))
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError:
-            return False
-        return True
 
     def _identity(self, product, taken: Site, given: Site) -> Tensor:
         """Images of all unit vectors, (num_inputs, taken.dim, given.dim), without ever storing the unit vectors."""
@@ -101,3 +118,16 @@ class GraphJacobian(LinearOperator):
             images = product(units.reshape(taken.shape)).reshape(self.copies, num_inputs, given.dim)
             result[:, start : start + count] = images[:count].transpose(0, 1)
         return result
+
+
+def _push(zero: Tensor, pulled: Tensor, tangents: Tensor) -> Tensor:
+    """Derivative of the linear map ``zero -> pulled``, transposed."""
+    if not pulled.requires_grad:
+        return torch.zeros_like(zero)
+    (pushed,) = torch.autograd.grad([pulled], [zero], [tangents], retain_graph=True, materialize_grads=True)
+    return pushed
+
+
+def _normal(site: Site, device: torch.device) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(site.shape, generator=generator, dtype=torch.float64).to(dtype=site.dtype, device=device)

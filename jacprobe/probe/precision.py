@@ -33,7 +33,8 @@ def working_dtype(model_dtype: torch.dtype, accuracy: str, dtype: str | torch.dt
         wanted = _DTYPES[name]
     if accuracy == "reference":
         if wanted not in (None, torch.float64):
-            raise ArgumentError("`dtype` must be float64 with accuracy 'reference'; got float32. Leave one of them out.")
+            raise ArgumentError("`dtype` must be float64 with accuracy 'reference'; got float32. Leave one of them"
+                                " out.")
         return torch.float64
     return wanted or (model_dtype if model_dtype == torch.float64 else torch.float32)
 

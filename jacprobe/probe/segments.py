@@ -46,7 +46,7 @@ def weighted_modules(model: nn.Module) -> dict[str, nn.Module]:
             continue
         own = dict(module.named_parameters(recurse=False))
         for attribute, parametrization in getattr(module, "parametrizations", {}).items():
-            own[attribute] = next(parametrization.parameters(recurse=False))
+            own |= {f"{attribute}.{part}": p for part, p in parametrization.named_parameters(recurse=False)}
         has_children = any(child != "parametrizations" for child, _ in module.named_children())
         matrix = any(parameter.ndim >= 2 for parameter in own.values()) and not (name == "" and has_children)
         if isinstance(module, _WEIGHTED) or matrix:

@@ -43,12 +43,13 @@ class Session:
         self.dtype = working_dtype(inputs.dtype if floating is None else floating.dtype, accuracy, dtype)
         self.inputs = inputs.to(self.dtype)
         self.weighted = weighted_modules(self.model)
-        self.state = detached_state(self.model, dtype=self.dtype, device=self.device)
+        with torch.inference_mode(False):  # tensors made in that mode can never carry a gradient
+            self.state = detached_state(self.model, dtype=self.dtype, device=self.device)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Session]:
         """Enter evaluation mode and full precision, check that samples are independent, and restore everything."""
-        with preserved(self.model), full_precision(self.device):
+        with preserved(self.model), full_precision(self.device), torch.inference_mode(False):
             few = stack_samples(self.inputs).to(self.device)
             check_samples(lambda x: run(self.model, self.state, x, output=self.output), few)
             yield self
@@ -58,6 +59,10 @@ class Session:
         batch = inputs.to(self.device).repeat(copies, *[1] * (inputs.ndim - 1))
         return trace(self.model, self.state, batch, output=self.output, weighted=self.weighted)
 
+    def trace_fewer(self, than: int) -> Trace:
+        """Trace another number of samples than `than`, to see which dimensions of which sites are the batch."""
+        return self.trace(stack_samples(self.inputs)[: 3 if than == 2 else 2])
+
     def survey_traces(self) -> dict[torch.dtype, Trace]:
         """Trace a few samples in the working precision, in float32 and in float64, as far as the model allows."""
         few = stack_samples(self.inputs)
@@ -65,7 +70,8 @@ class Session:
         for dtype in {torch.float32, torch.float64} - {self.dtype}:
             with contextlib.suppress(ModelError):  # a constant of fixed type in its forward; the floor is a bound then
                 traces[dtype] = self._trace_in(few, dtype)
-        return traces if {torch.float32, torch.float64} <= traces.keys() else {self.dtype: traces[self.dtype]}
+        complete = {torch.float32, torch.float64} <= traces.keys() and traces[torch.float64].dtypes == {torch.float64}
+        return traces if complete else {self.dtype: traces[self.dtype]}
 
     def _trace_in(self, inputs: Tensor, dtype: torch.dtype) -> Trace:
         state = detached_state(self.model, dtype=dtype, device=self.device)

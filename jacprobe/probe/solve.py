@@ -66,9 +66,9 @@ def solve_size(jacobian: LinearOperator) -> tuple[int, int]:
     if isinstance(jacobian, Product):
         first, last = jacobian.factors[-1], jacobian.factors[0]
         if isinstance(first, Matrix):
-            columns = min(columns, first.matrix.shape[0])
+            columns = min(columns, first.shape[1] // copies)
         if isinstance(last, Matrix):
-            rows = min(rows, last.matrix.shape[1])
+            rows = min(rows, last.shape[2] // copies)
     return rows, columns
 
 
@@ -116,12 +116,13 @@ def _product_values(product: Product, dtype: torch.dtype) -> Tensor:
 
 def _reduced(factors: tuple[LinearOperator, ...], dtype: torch.dtype) -> list[LinearOperator]:
     """Convert to `dtype`; replace a wide first or tall last matrix by its triangular factor: same singular values."""
-    reduced = [Matrix(f.matrix.to(dtype)) if isinstance(f, Matrix) else Diagonal(f.entries.to(dtype)) for f in factors]
+    reduced = [Matrix(f.matrix.to(dtype), copies=f.copies) if isinstance(f, Matrix) else Diagonal(f.entries.to(dtype))
+               for f in factors]
     first, last = factors[-1], factors[0]
     if isinstance(first, Matrix) and first.matrix.shape[0] < first.matrix.shape[1]:
-        reduced[-1] = Matrix(first.lower.to(dtype))
+        reduced[-1] = Matrix(first.lower.to(dtype), copies=first.copies)
     if isinstance(last, Matrix) and last.matrix.shape[0] > last.matrix.shape[1]:
-        reduced[0] = Matrix(last.upper.to(dtype))
+        reduced[0] = Matrix(last.upper.to(dtype), copies=last.copies)
     return reduced
 
 

@@ -10,19 +10,19 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from jacprobe.errors import ArgumentError, BudgetError, NonFiniteError, UnknownNameError
-from jacprobe.linop import LinearOperator
+from jacprobe.errors import ArgumentError, BudgetError, ModelError, NonFiniteError, UnknownNameError
+from jacprobe.linop import LinearOperator, Product
 from jacprobe.masks import Masks
 from jacprobe.probe import segments as parts
 from jacprobe.probe.budget import bytes_per_input, memory_budget, refusal
-from jacprobe.probe.checks import check_epsilon
+from jacprobe.probe.checks import check_epsilon, check_pairs
 from jacprobe.probe.factors import AffineMatrices, Factorizer
 from jacprobe.probe.operators import GraphJacobian
 from jacprobe.probe.precision import solver_dtype
 from jacprobe.probe.segments import Segment
 from jacprobe.probe.session import Session
 from jacprobe.probe.solve import singular_values
-from jacprobe.probe.survey import NUM_SAMPLES, Plan, plan
+from jacprobe.probe.survey import NUM_SAMPLES, Plan, mixes, plan, unfit
 from jacprobe.probe.trace import OutputChoice, Trace
 from jacprobe.provenance import environment
 from jacprobe.results import Spectrum, SpectrumSet
@@ -112,13 +112,14 @@ def spectra(
     """
     epsilon = check_epsilon(epsilon)
     kinds = _check_kinds(kind)
+    pairs = check_pairs(segments)
     if not work > 0:
         raise ArgumentError(f"`work` must be a positive number of operations; got {work}. Leave it out for 1e13.")
     session = Session(model, inputs, output=output, accuracy=accuracy, dtype=dtype, device=device)
     budget = memory_budget(memory, session.device)
     with session.opened():
         probe = _Probe(session, budget, work, solver_dtype(accuracy))
-        probe.survey(kinds, segments)
+        probe.survey(kinds, pairs)
         probe.measure(progress)
     provenance = {
         **environment(),
@@ -156,8 +157,14 @@ def jacobian(
     session = Session(model, inputs, output=output, accuracy=accuracy, dtype=dtype, device=device)
     with session.opened():
         traced = session.trace(session.inputs)
-        segment = parts.pair(traced, source, target)
-        return GraphJacobian(traced.site(segment.source), traced.site(segment.target), len(session.inputs))
+        parts.pair(traced, source, target)
+        begin, end, fewer = traced.site(source), traced.site(target), session.trace_fewer(len(session.inputs))
+        operator = GraphJacobian(begin, end, len(session.inputs))
+        reason = unfit(begin, fewer) or unfit(end, fewer) or ("samples mix" if mixes(operator) else None)
+        if reason:
+            raise ModelError(f"`model` must have one Jacobian per input from {source!r} to {target!r}; {reason}."
+                             " Choose other sites.")
+        return operator
 
 
 def sites(model: nn.Module, inputs: Tensor | np.ndarray, *, output: OutputChoice | None = None) -> dict[str, tuple]:
@@ -185,6 +192,8 @@ class _Probe:
         self._unprobed: list[Segment] = []
         self._values: dict[Segment, list[tuple[Tensor, Tensor]]] = {}
         self._seconds: dict[Segment, float] = {}
+        self._operators: dict[Segment, Product] = {}
+        self._batch = _BATCH
         self._matrix_of = AffineMatrices(session.state, _MATRIX_SHARE * memory)
 
     def survey(self, kinds: Sequence[str], pairs: Iterable[tuple[str, str]]) -> None:
@@ -194,8 +203,9 @@ class _Probe:
         wanted = [segment for kind in kinds if kind != "modules" for segment in _KINDS[kind](traced)] + wanted
         wanted += [parts.pair(traced, source, target) for source, target in pairs]
         self._unprobed = parts.unprobed(traced, self._session.weighted)
+        fewer = self._session.trace_fewer(NUM_SAMPLES)
         factorizer = Factorizer(traced, NUM_SAMPLES, self._matrix_of)
-        self._plans = [self._limited(plan(segment, traced, factorizer, traces)) for segment in wanted]
+        self._plans = [self._limited(plan(segment, traced, fewer, factorizer, traces)) for segment in wanted]
 
     def _limited(self, found: Plan) -> Plan:
         """Add the reason where the exact spectrum does not fit the budget."""
@@ -214,21 +224,21 @@ class _Probe:
                 try:
                     self._measure_chunk(todo, inputs[start : start + size], start, bar)
                 except torch.OutOfMemoryError as error:
-                    if size == 1:
+                    if size == 1 and self._batch == 1:
                         raise BudgetError("`memory` must suffice for one input; the device ran out."
                                           " Probe fewer segments or use a larger device.") from error
-                    size = max(1, size // 2)
+                    size, self._batch = max(1, size // 2), max(1, self._batch // 2)
                     torch.cuda.empty_cache()
                     continue
                 start += size
 
     def _chunk(self, todo: list[Plan]) -> int:
         need = max((bytes_per_input(*found.solved) for found in todo), default=1.0)
-        return int(min(_CHUNK, len(self._session.inputs), max(1, self._memory // need)))
+        return int(min(_CHUNK, len(self._session.inputs), max(1, self._memory / need)))
 
     def _measure_chunk(self, todo: list[Plan], inputs: Tensor, start: int, bar: tqdm) -> None:
         rows = max((min(found.out_dim, found.in_dim) for found in todo if not found.structured), default=1)
-        copies = max(1, min(rows, _BATCH // len(inputs)))
+        copies = max(1, min(rows, self._batch // len(inputs)))
         traced = self._session.trace(inputs, copies)
         factorizer = Factorizer(traced, len(inputs), self._matrix_of)
         found = {plan_.segment: self._solve(plan_, traced, factorizer, len(inputs), start) for plan_ in todo}
@@ -240,12 +250,15 @@ class _Probe:
     def _solve(self, plan_: Plan, traced: Trace, factorizer: Factorizer, num_inputs: int, start: int):
         begin = time.perf_counter()
         segment = plan_.segment
-        if plan_.shared and segment in self._values:
-            values, zeros = (part[:1] for part in self._values[segment][0])
-            return values.expand(num_inputs, -1), zeros.expand(num_inputs), 0.0
         source, target = traced.site(segment.source), traced.site(segment.target)
         generic = GraphJacobian(source, target, num_inputs)
         operator = factorizer.operator(source, target) if plan_.structured else generic
+        if segment in self._operators and self._operators[segment].equals(operator):  # the same for every input so far
+            values, zeros = (part[:1] for part in self._values[segment][-1])
+            return values.expand(num_inputs, -1), zeros.expand(num_inputs), time.perf_counter() - begin
+        self._operators.pop(segment, None)
+        if isinstance(operator, Product) and operator.shape[0] == 1:
+            self._operators[segment] = operator
         try:
             values, zeros = singular_values(operator, num_inputs, dtype=self._dtype)
         except NonFiniteError as error:
@@ -273,7 +286,7 @@ class _Probe:
     def _floor(self, plan_: Plan, values: Tensor) -> float:
         """Rounding of the Jacobian (Frobenius norm) plus that of the decomposition (largest value)."""
         solver = torch.finfo(self._dtype).eps * 4 * max(plan_.out_dim, plan_.in_dim) ** 0.5
-        return float(plan_.rounding * values.norm(dim=1).max() + solver * values.max())
+        return float(max(plan_.rounding * values.norm(dim=1).max(), plan_.error) + solver * values.max())
 
 
 def _check_kinds(kind: str | Sequence[str]) -> list[str]:
@@ -281,7 +294,7 @@ def _check_kinds(kind: str | Sequence[str]) -> list[str]:
     for name in kinds:
         if name not in _KINDS:
             raise UnknownNameError("kind", name, _KINDS)
-    return kinds
+    return list(dict.fromkeys(kinds))
 
 
 def _facts(model: nn.Module) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -49,8 +49,7 @@ class Trace:
     def __init__(self, entry: Site, exit_: Site, named: list[Site], calls: list[Call], num_calls: dict[str, int]):
         self.num_calls = num_calls
         self.graph = PathGraph(entry.edge, exit_.edge)
-        on_path = [site for site in named if site.edge in self.graph]
-        self.sites = {site.name: site for site in [*on_path, entry, exit_]}  # input and output win a clash of names
+        self.sites = _by_unique_name([entry, exit_, *(site for site in named if site.edge in self.graph)])
         self.calls = calls
         self.cuts = self._named_cuts()
         self.sites.update({site.name: site for site in self.cuts})
@@ -60,6 +59,11 @@ class Trace:
             plainest = dict.fromkeys(self.preferred(site).name for site in self.sites.values())
             raise UnknownNameError("segment", name, plainest, "A module's input is its name with .input.")
         return self.sites[name]
+
+    @property
+    def dtypes(self) -> set[torch.dtype]:
+        """The real floating dtypes that the sites have; more than one where the model converts."""
+        return {site.dtype for site in self.sites.values() if not site.dtype.is_complex}
 
     def preferred(self, site: Site) -> Site:
         """Return the site on the same edge with the plainest name."""
@@ -82,6 +86,18 @@ class Trace:
                 site = Site(name, GradientEdge(node, output_nr), tuple(metadata.shape), metadata.dtype)
                 self._plainest[node, output_nr] = site
         return [self._plainest[cut] for cut in self.graph.cuts]
+
+
+def _by_unique_name(sites: list[Site]) -> dict[str, Site]:
+    """Map names to sites; where a module is called like another site, such as "output", the later gets "~2"."""
+    found: dict[str, Site] = {}
+    for site in sites:
+        name, count = site.name, 1
+        while name in found and edge_key(found[name].edge) != edge_key(site.edge):
+            count += 1
+            name = f"{site.name}~{count}"
+        found.setdefault(name, replace(site, name=name))
+    return found
 
 
 def _plainness(name: str) -> tuple:
@@ -129,8 +145,8 @@ def run(model: nn.Module, state: dict[str, Tensor], inputs: Tensor, *, output: O
     except Exception as error:  # the user's forward may raise anything; it is chained and named
         text = str(error).strip().splitlines() or [""]
         raise ModelError(
-            f"`model` must accept inputs of shape {tuple(inputs.shape)}; its forward pass raised"
-            f" {type(error).__name__}: {text[0]}. Check the input shape."
+            f"`model` must accept samples of shape {tuple(inputs.shape[1:])}; its forward pass raised"
+            f" {type(error).__name__}: {text[0].rstrip('.')}. Check the input shape."
         ) from error
     if not isinstance(result, Tensor):
         raise ModelError(
@@ -146,7 +162,7 @@ def run(model: nn.Module, state: dict[str, Tensor], inputs: Tensor, *, output: O
 
 def _independent(result: Tensor) -> ModelError:
     return ModelError(
-        f"`model` must depend on its input; its output of shape {tuple(result.shape)} does not, so there is no Jacobian."
+        f"`model` must depend on its input; its output of shape {tuple(result.shape)} does not, and has no Jacobian."
         " Look for detach(), torch.no_grad() or an integer step in its forward."
     )
 

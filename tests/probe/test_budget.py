@@ -1,0 +1,129 @@
+"""Memory and work are bounded; what does not fit says so in numbers."""
+
+import importlib
+
+import pytest
+import torch
+from architectures import PreNormBlock
+from oracles import randomized, seeded_normal
+from torch import nn
+
+import jacprobe as jp
+from jacprobe.errors import BudgetError
+
+_spectra = importlib.import_module("jacprobe.probe.spectra")  # its name in the package is the function's
+
+
+def _net():
+    return randomized(nn.Sequential(nn.Linear(20, 20), nn.Tanh(), nn.Linear(20, 4), nn.Tanh()))
+
+
+@pytest.mark.parametrize("factory", [_net, lambda: nn.Sequential(PreNormBlock(), nn.Flatten())])
+def test_chunks_give_the_values_of_one_piece(factory):
+    net = randomized(factory())
+    inputs = seeded_normal(30, 20) if isinstance(net[0], nn.Linear) else seeded_normal(30, 5, 4)
+    kinds = ("layers", "modules", "cumulative", "end_to_end")
+    whole = jp.spectra(net, inputs, kind=kinds, accuracy="reference")
+    parts = jp.spectra(net, inputs, kind=kinds, accuracy="reference", memory=8 * 3 * 400 * 4)  # four inputs at a time
+    for one, other in zip(whole, parts, strict=True):
+        assert one.reason == other.reason
+        assert one.values is None or float((one.values - other.values).abs().max()) <= 1e-13 * one.max
+        assert one.num_zeros == other.num_zeros
+
+
+def test_an_unlimited_budget_runs_in_one_chunk(monkeypatch):
+    sizes = _watch(monkeypatch)
+    jp.spectra(_net(), seeded_normal(30, 20), memory=float("inf"))
+    assert sizes == [30]
+
+
+def test_a_spectrum_beyond_the_memory_names_the_numbers():
+    result = jp.spectra(_net(), seeded_normal(3, 20), memory=8 * 3 * 90)
+    assert result["0"].reason == "an exact spectrum of 20 x 20 needs 8.94e-06 GiB per input, more than the budget of" \
+                                 " 2.01e-06 GiB"
+    assert result["2"].reason is None  # 4 x 4 after reduction
+    assert (result["0"].out_dim, result["0"].in_dim, result["0"].values) == (20, 20, None)
+
+
+def test_a_spectrum_beyond_the_work_names_how_many_inputs_would_fit():
+    one = 4 * 20 * 20**2 - 4 * 20**3 / 3
+    result = jp.spectra(_net(), seeded_normal(5, 20), work=3.5 * one)
+    assert result["0"].reason == "exact spectra of 5 matrices of 20 x 20 need 1.1e+05 operations, more than the limit" \
+                                 " of 7.5e+04; 3 inputs would fit"
+    assert jp.spectra(_net(), seeded_normal(3, 20), work=3.5 * one)["0"].reason is None
+
+
+def test_work_below_one_input_promises_no_cure():
+    reason = jp.spectra(_net(), seeded_normal(5, 20), work=1e3)["0"].reason
+    assert reason.endswith("more than the limit of 1.0e+03")
+
+
+def test_a_matrix_that_is_the_same_for_all_inputs_is_worked_on_once():
+    result = jp.spectra(_net(), seeded_normal(500, 20), kind="modules", work=3e4)
+    assert [s.reason for s in result] == [None, None]
+    assert torch.equal(result["0"].values[0], result["0"].values[-1])
+
+
+def test_matrices_of_modules_are_kept_only_within_their_share(monkeypatch):
+    factors = importlib.import_module("jacprobe.probe.factors")
+    built = []
+    original = factors.AffineMatrices._matrix
+
+    def noted(self, call):
+        built.append(call.name)
+        return original(self, call)
+
+    monkeypatch.setattr(factors.AffineMatrices, "_matrix", noted)
+    net = randomized(nn.Sequential(*[nn.Linear(20, 20) for _ in range(5)]))
+    result = jp.spectra(net, seeded_normal(2, 20), kind="modules", memory=4 * 8 * 400 * 2.5)
+    assert built == ["0", "1"]
+    assert [s.method.split()[0] for s in result] == ["factors"] * 2 + ["autograd"] * 3
+
+
+def _watch(monkeypatch, fits=lambda num_inputs, batch: True):
+    """Record the chunk sizes that went well; simulate a device on which only some batches fit."""
+    sizes, original = [], _spectra._Probe._measure_chunk
+    session = importlib.import_module("jacprobe.probe.session").Session
+    trace = session.trace
+
+    def traced(self, inputs, copies=1):
+        if copies >= 1 and getattr(self, "measuring", False) and not fits(len(inputs), len(inputs) * copies):
+            raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
+        return trace(self, inputs, copies)
+
+    def measured(self, todo, inputs, start, bar):
+        self._session.measuring = True
+        original(self, todo, inputs, start, bar)
+        sizes.append(len(inputs))
+
+    monkeypatch.setattr(session, "trace", traced)
+    monkeypatch.setattr(_spectra._Probe, "_measure_chunk", measured)
+    return sizes
+
+
+@pytest.mark.parametrize("limit", [1, 2, 9])
+def test_running_out_of_memory_halves_the_batch_and_goes_on(monkeypatch, limit):
+    """The copies of few inputs count too: one input in 64 copies needs as much as 64 inputs."""
+    net, inputs = randomized(nn.Sequential(PreNormBlock(), nn.Flatten())), seeded_normal(20, 5, 4)
+    expected = jp.spectra(net, inputs, accuracy="reference")
+    sizes = _watch(monkeypatch, lambda num_inputs, batch: batch <= limit)
+    result = jp.spectra(net, inputs, accuracy="reference")
+    assert sum(sizes) == 20
+    assert max(sizes) <= limit
+    for one, other in zip(expected.select("layer", "end_to_end"), result.select("layer", "end_to_end"), strict=True):
+        assert float((one.values - other.values).abs().max()) <= 1e-13 * one.max
+
+
+def test_running_out_of_memory_on_one_input_is_a_budget_error(monkeypatch):
+    _watch(monkeypatch, lambda num_inputs, batch: False)
+    with pytest.raises(BudgetError, match=r"`memory` must suffice for one input; the device ran out. Probe fewer"):
+        jp.spectra(_net(), seeded_normal(20, 20))
+
+
+def test_progress_goes_to_stderr_and_only_where_asked(capsys):
+    jp.spectra(_net(), seeded_normal(2, 20), progress=False)
+    assert capsys.readouterr() == ("", "")
+    jp.spectra(_net(), seeded_normal(2, 20), progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "spectra" in err
