@@ -26,7 +26,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
     modules = list(model.modules())
     attributes = [dict(vars(module)) for module in modules]
     dictionaries = [(value, dict(value)) for saved in attributes for value in saved.values() if isinstance(value, dict)]
-    devices = list({t.device for t in _tensors(model) if t.device.type == "cuda"})
+    devices = range(torch.cuda.device_count())
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=devices):
         try:
@@ -41,11 +41,6 @@ def preserved(model: nn.Module) -> Iterator[None]:
             for dictionary, content in dictionaries:
                 dictionary.clear()
                 dictionary.update(content)
-
-
-def _tensors(model: nn.Module) -> Iterator[Tensor]:
-    yield from model.parameters()
-    yield from model.buffers()
 
 
 def copy_model(model: nn.Module) -> nn.Module:

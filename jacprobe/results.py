@@ -236,7 +236,7 @@ class SpectrumSet:
         """
         columns = list(Spectrum("", "layer", None, None, None, None, 0).row(self.epsilon))
         table = pd.DataFrame([s.row(self.epsilon) for s in self.spectra], columns=columns)
-        counts = {name: "Int64" for name in ("out_dim", "in_dim", "num_inputs", "zeros", "under_floor")}
+        counts = dict.fromkeys(("out_dim", "in_dim", "num_inputs", "zeros", "under_floor"), "Int64")
         return table.astype(counts)
 
     def frame(self) -> pd.DataFrame:

@@ -119,14 +119,14 @@ def test_a_dictionary_of_a_module_comes_back():
 
 def test_all_global_random_states_come_back(net):
     def draw():
-        return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()  # noqa: NPY002
+        return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()
 
     torch.manual_seed(0)
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)
     random.seed(0)
     expected = draw()
     torch.manual_seed(0)
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)
     random.seed(0)
     leave_with(ValueError, net, draw)
     assert draw() == expected

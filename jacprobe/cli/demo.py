@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 _NETWORK = "mlp-7-tanh"
 _SPARSITY = 0.9
 _NUM_INPUTS = 200
+_FOLDER = Path("jacprobe-demo")
 
 
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for model.pt, pruned.pt and spectra.png.")] = Path("jacprobe-demo"),
+    output: Annotated[Path, typer.Option(help="Folder for model.pt, pruned.pt and spectra.png.")] = _FOLDER,
     seed: Annotated[int, typer.Option(help="Of the initial weights.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:

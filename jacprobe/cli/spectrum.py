@@ -38,6 +38,7 @@ def spectrum(
     dtype: Annotated[str | None, typer.Option(help="float32 or float64; default the model's.")] = None,
     accuracy: Annotated[str, typer.Option(help="fast, standard or reference.")] = "standard",
     epsilon: Annotated[float, typer.Option(help="Half-width of the band around 1 that counts as isometric.")] = 0.1,
+    work: Annotated[float, typer.Option(help="Limit on the floating-point operations per segment.")] = 1e12,
     seed: Annotated[int | None, typer.Option(help="Draw the inputs at random; default the first ones.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write all values (.npz, .parquet) or the table (.json, .csv).")
@@ -62,7 +63,7 @@ def spectrum(
     images = _images(data, split, num_inputs, data_root, seed, shape)
     net = build_model(checkpoint, model=model, input_shape=shape or tuple(images.shape[1:]))
     result = jp.spectra(net, images, kind=kinds, segments=pairs, accuracy=accuracy, epsilon=epsilon, device=device,
-                        dtype=dtype)
+                        dtype=dtype, work=work)
     source = {"data": data, "split": split if data != "random" else None, "seed": seed}
     result = _labelled(result, {"file": file.name, "sha256": checkpoint.sha256, "format": checkpoint.format}, source)
     if output is not None:

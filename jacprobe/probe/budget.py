@@ -50,7 +50,7 @@ def refusal(rows: int, columns: int, num_inputs: int, *, memory: float, work: fl
     total = operations(rows, columns, num_inputs)
     if total > work:
         fitting = math.floor(work / operations(rows, columns, 1))
-        cure = f"; {fitting} inputs would fit" if fitting else ""
+        cure = f"; {fitting} input{'s' if fitting > 1 else ''} would fit" if fitting else ""
         return (f"exact spectra of {num_inputs} matrices of {rows} x {columns} need {total:.1e} operations,"
                 f" more than the limit of {work:.1e}{cure}")
     return None

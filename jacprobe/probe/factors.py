@@ -62,12 +62,12 @@ class Factorizer:
     """Finds the structured product of segments of one trace; diagonals that segments share are computed once."""
 
     def __init__(self, trace: Trace, num_inputs: int, matrix_of: Callable[[Call], Matrix | None]):
-        self._trace, self._num_inputs, self._matrix_of = trace, num_inputs, matrix_of
+        self._trace, self.num_inputs, self._matrix_of = trace, num_inputs, matrix_of
         self._diagonals: dict[tuple, Diagonal | None] = {}
 
     def operator(self, source: Site, target: Site) -> LinearOperator:
         """Return the checked product of factors, or the generic operator where there is none."""
-        generic = GraphJacobian(source, target, self._num_inputs)
+        generic = GraphJacobian(source, target, self.num_inputs)
         factors = self._factors(source, target)
         if factors is None:
             return generic
@@ -104,10 +104,10 @@ class Factorizer:
     def _derivative(self, source: Site, target: Site) -> Diagonal | None:
         if source.dim != target.dim or source.shape[0] != target.shape[0]:
             return None
-        jacobian = GraphJacobian(source, target, self._num_inputs)
+        jacobian = GraphJacobian(source, target, self.num_inputs)
         ones = torch.ones(target.shape, dtype=target.dtype, device=jacobian.device)
         same = edge_key(source.edge) == edge_key(target.edge)
-        entries = (ones if same else jacobian.vjp(ones)).reshape(-1, source.dim)[: self._num_inputs]
+        entries = (ones if same else jacobian.vjp(ones)).reshape(-1, source.dim)[: self.num_inputs]
         constant = bool((entries == entries[:1]).all())
         return Diagonal(entries[:1] if constant else entries)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from jacprobe.errors import ModelError
 from jacprobe.linop import LinearOperator
+from jacprobe.probe.precision import full_precision
 from jacprobe.probe.trace import Site
 
 
@@ -39,9 +40,10 @@ class GraphJacobian(LinearOperator):
 
     def vjp(self, cotangents: Tensor) -> Tensor:
         """(batch, *target shape) -> (batch, *source shape), every copy by itself."""
-        (pulled,) = torch.autograd.grad(
-            [self.target.edge], [self.source.edge], [cotangents.to(self.target.dtype)], retain_graph=True
-        )
+        with full_precision(self.device):
+            (pulled,) = torch.autograd.grad(
+                [self.target.edge], [self.source.edge], [cotangents.to(self.target.dtype)], retain_graph=True
+            )
         return pulled
 
     def jvp(self, tangents: Tensor) -> Tensor:
@@ -57,7 +59,8 @@ class GraphJacobian(LinearOperator):
                 f"`model` must be differentiable twice between {self.source.name!r} and {self.target.name!r}; an"
                 " operation there is not. Use products with the transpose."
             )
-        return _push(*self._pullback, tangents)
+        with full_precision(self.device):
+            return _push(*self._pullback, tangents)
 
     @cached_property
     def _pullback(self) -> tuple[Tensor, Tensor] | None:

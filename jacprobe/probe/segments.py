@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from itertools import takewhile
 
 from torch import nn
 
@@ -62,7 +62,8 @@ def layers(trace: Trace) -> list[Segment]:
     """
     cuts = [trace.graph.position(site.edge) for site in trace.cuts]
     groups: list[tuple[int, int, list[str]]] = []  # first cut, last cut, modules
-    for call in sorted(filter(_on_path(trace), trace.calls), key=lambda c: _interval(trace, c)):
+    innermost = [call for call in trace.calls if _is_on_path(trace, call) and not _holds_weighted(trace, call)]
+    for call in sorted(innermost, key=lambda c: _interval(trace, c)):
         begin, end = _interval(trace, call)
         first = max(i for i, position in enumerate(cuts) if position <= begin)
         last = min(i for i, position in enumerate(cuts) if position >= end)
@@ -80,9 +81,9 @@ def layers(trace: Trace) -> list[Segment]:
     ]
 
 
-def modules(trace: Trace, weighted: dict[str, nn.Module]) -> list[Segment]:
+def modules(trace: Trace) -> list[Segment]:
     """Return one segment per call of a weighted module, from its own input to its own output."""
-    refused = {segment.name for segment in unprobed(trace, weighted)}
+    refused = {segment.name for segment in unprobed(trace)}
     return [
         Segment(c.name, "module", trace.preferred(c.inputs[0]).name, trace.preferred(c.output).name, (c.name,))
         for c in trace.calls
@@ -90,10 +91,10 @@ def modules(trace: Trace, weighted: dict[str, nn.Module]) -> list[Segment]:
     ]
 
 
-def unprobed(trace: Trace, weighted: dict[str, nn.Module]) -> list[Segment]:
+def unprobed(trace: Trace) -> list[Segment]:
     """Return the weighted modules that have no Jacobian of their own, each with the reason; none is ever silent."""
     found = []
-    for name in weighted:
+    for name in trace.weighted:
         if name not in trace.num_calls:
             reason = "never called in the forward pass"
             found.append(Segment(name or "model", "module", None, None, (name or "model",), reason))
@@ -101,6 +102,9 @@ def unprobed(trace: Trace, weighted: dict[str, nn.Module]) -> list[Segment]:
         reason = None
         if isinstance(call.module, nn.Bilinear):
             reason = "Bilinear takes two inputs; it has no single input-output Jacobian"
+        elif _holds_weighted(trace, call):
+            whole = f"{call.name}.input:{call.name}"
+            reason = f"adds parameters to the weighted modules it holds; the segment of all is {whole}"
         elif not call.inputs:
             reason = "its input does not depend on the model's input"
         elif len(call.inputs) > 1:
@@ -126,7 +130,7 @@ def cumulative(trace: Trace) -> list[Segment]:
 
 
 def end_to_end(trace: Trace) -> list[Segment]:
-    held = tuple(call.name for call in trace.calls if _on_path(trace)(call))
+    held = tuple(call.name for call in trace.calls if _is_on_path(trace, call))
     return [Segment("end_to_end", "end_to_end", "input", "output", held)]
 
 
@@ -154,12 +158,14 @@ def between(source: Site, target: Site) -> PathGraph:
     return PathGraph(source.edge, target.edge)
 
 
-def _on_path(trace: Trace):
-    def on_path(call: Call) -> bool:
-        inputs = [site for site in call.inputs if site.edge in trace.graph]
-        return bool(inputs) and call.output is not None and call.output.edge in trace.graph
+def _is_on_path(trace: Trace, call: Call) -> bool:
+    reached = any(site.edge in trace.graph for site in call.inputs)
+    return reached and call.output is not None and call.output.edge in trace.graph
 
-    return on_path
+
+def _holds_weighted(trace: Trace, call: Call) -> bool:
+    """Whether the module only adds parameters to weighted modules inside it, as position embeddings to an encoder."""
+    return any(other.module_name.startswith(f"{call.module_name}.") for other in trace.calls)
 
 
 def _interval(trace: Trace, call: Call) -> tuple[int, int]:
@@ -171,7 +177,8 @@ def _layer_names(groups: list[list[str]]) -> list[str]:
     """Name a layer after its module; a block after the modules' common prefix, or the first and last of them."""
     names = []
     for held in groups:
-        prefix = os.path.commonprefix([name.split(".")[:-1] for name in held])
+        levels = zip(*(name.split(".")[:-1] for name in held), strict=False)
+        prefix = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
         names.append(held[0] if len(held) == 1 else ".".join(prefix) or f"{held[0]}..{held[-1]}")
     return [
         name if names.count(name) == 1 or len(held) == 1 else f"{held[0]}..{held[-1]}"

@@ -42,6 +42,7 @@ class Session:
         self.device = check_device(device, inputs.device if floating is None else floating.device)
         self.dtype = working_dtype(inputs.dtype if floating is None else floating.dtype, accuracy, dtype)
         self.inputs = inputs.to(self.dtype)
+        self._runs_in_other = self.device.type != "mps"  # which knows no float64
         self.weighted = weighted_modules(self.model)
         with torch.inference_mode(False):  # tensors made in that mode can never carry a gradient
             self.state = detached_state(self.model, dtype=self.dtype, device=self.device)
@@ -63,17 +64,23 @@ class Session:
         """Trace another number of samples than `than`, to see which dimensions of which sites are the batch."""
         return self.trace(stack_samples(self.inputs)[: 3 if than == 2 else 2])
 
-    def survey_traces(self) -> dict[torch.dtype, Trace]:
-        """Trace a few samples in the working precision, in float32 and in float64, as far as the model allows."""
+    def survey_traces(self) -> tuple[Trace, Trace]:
+        """Trace a few samples, and another number of them."""
         few = stack_samples(self.inputs)
-        traces = {self.dtype: self.trace(few)}
-        for dtype in {torch.float32, torch.float64} - {self.dtype}:
-            with contextlib.suppress(ModelError):  # a constant of fixed type in its forward; the floor is a bound then
-                traces[dtype] = self._trace_in(few, dtype)
-        complete = {torch.float32, torch.float64} <= traces.keys() and traces[torch.float64].dtypes == {torch.float64}
-        return traces if complete else {self.dtype: traces[self.dtype]}
+        return self.trace(few), self.trace_fewer(len(few))
 
-    def _trace_in(self, inputs: Tensor, dtype: torch.dtype) -> Trace:
-        state = detached_state(self.model, dtype=dtype, device=self.device)
-        batch = inputs.to(device=self.device, dtype=dtype)
-        return trace(self.model, state, batch, output=self.output, weighted=self.weighted)
+    def trace_other(self, inputs: Tensor) -> Trace | None:
+        """Trace `inputs` in float64, or in float32 where the model is in float64; None where it cannot run so.
+
+        A constant of fixed type in a forward makes it fail, or leaves a part of it in its own precision.
+        """
+        if not self._runs_in_other:
+            return None
+        other = torch.float32 if self.dtype == torch.float64 else torch.float64
+        state = detached_state(self.model, dtype=other, device=self.device)
+        batch = inputs.to(device=self.device, dtype=other)
+        found = None
+        with contextlib.suppress(ModelError):
+            found = trace(self.model, state, batch, output=self.output, weighted=self.weighted)
+        self._runs_in_other = found is not None and found.dtypes == {other}
+        return found if self._runs_in_other else None

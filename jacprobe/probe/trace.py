@@ -46,11 +46,10 @@ class Call:
 class Trace:
     """Sites, calls of weighted modules, and the graph between input and output, of one forward pass."""
 
-    def __init__(self, entry: Site, exit_: Site, named: list[Site], calls: list[Call], num_calls: dict[str, int]):
-        self.num_calls = num_calls
+    def __init__(self, entry: Site, exit_: Site, recorder: _Recorder):
+        self.weighted, self.num_calls, self.calls = recorder.weighted, recorder.num_calls, recorder.calls
         self.graph = PathGraph(entry.edge, exit_.edge)
-        self.sites = _by_unique_name([entry, exit_, *(site for site in named if site.edge in self.graph)])
-        self.calls = calls
+        self.sites = _by_unique_name([entry, exit_, *(site for site in recorder.sites if site.edge in self.graph)])
         self.cuts = self._named_cuts()
         self.sites.update({site.name: site for site in self.cuts})
 
@@ -64,6 +63,11 @@ class Trace:
     def dtypes(self) -> set[torch.dtype]:
         """The real floating dtypes that the sites have; more than one where the model converts."""
         return {site.dtype for site in self.sites.values() if not site.dtype.is_complex}
+
+    def bytes_per_sample(self) -> float:
+        """Estimate the memory of the graph: each distinct tensor, once for its values and once for a gradient."""
+        distinct = {edge_key(site.edge): site for site in self.sites.values()}
+        return max(1.0, sum(2.0 * site.dtype.itemsize * site.dim for site in distinct.values()))
 
     def preferred(self, site: Site) -> Site:
         """Return the site on the same edge with the plainest name."""
@@ -129,7 +133,7 @@ def trace(
         result = run(model, state, entry, output=output)
         if not result.requires_grad:
             raise _independent(result)
-        trace_ = Trace(source, _site("output", result), recorder.sites, recorder.calls, recorder.counts)
+        trace_ = Trace(source, _site("output", result), recorder)
     if not trace_.graph.cuts:
         raise _independent(result)
     return trace_
@@ -177,8 +181,8 @@ class _Recorder:
     def __init__(self, weighted: dict[str, nn.Module]):
         self.sites: list[Site] = []
         self.calls: list[Call] = []
-        self.counts: dict[str, int] = {}
-        self._weighted = weighted
+        self.num_calls: dict[str, int] = {}
+        self.weighted = weighted
         self._pending: list[tuple[str, tuple[Site, ...]]] = []
 
     @contextmanager
@@ -196,7 +200,7 @@ class _Recorder:
 
     def _before(self, module_name: str):
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            self.counts[module_name] = count = self.counts.get(module_name, 0) + 1
+            self.num_calls[module_name] = count = self.num_calls.get(module_name, 0) + 1
             name = module_name or "model"
             name = name if count == 1 else f"{name}#{count}"
             inputs: dict[tuple, Site] = {}
@@ -218,7 +222,7 @@ class _Recorder:
                 self.sites.append(inputs[0])
             if output is not None:
                 self.sites.append(output)
-            if module_name in self._weighted:
+            if module_name in self.weighted:
                 self.calls.append(Call(name, module_name, module, inputs, output))
 
         return hook

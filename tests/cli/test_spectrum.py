@@ -257,10 +257,11 @@ def test_wrong_inputs_are_refused(run, model_file, array, words):
     ids=["constant", "mixing", "batch norm in train mode", "random", "tuple"],
 )
 def test_models_that_have_no_jacobian_per_sample_are_refused(run, tmp_path, code, words, request):
-    name = f"net_{request.node.callspec.index if hasattr(request.node.callspec, 'index') else abs(hash(code))}"
+    name = f"net_{request.node.callspec.indices['code']}"  # modules of one name would be imported once
     (tmp_path / f"{name}.py").write_text(
-        "import torch\nfrom torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        f"        self.weight = nn.Parameter(torch.ones(4, 3))\n    def forward(self, x):\n        {code}\n")
+        "import torch\nfrom torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n"
+        "        super().__init__()\n        self.weight = nn.Parameter(torch.ones(4, 3))\n"
+        f"    def forward(self, x):\n        {code}\n")
     torch.save({"weight": torch.ones(4, 3)}, tmp_path / "weights.pt")
     refused(run("spectrum", "weights.pt", "--model", f"{name}:Net", "--input-shape", "4"), words)
 

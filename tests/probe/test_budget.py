@@ -11,8 +11,6 @@ from torch import nn
 import jacprobe as jp
 from jacprobe.errors import BudgetError
 
-_spectra = importlib.import_module("jacprobe.probe.spectra")  # its name in the package is the function's
-
 
 def _net():
     return randomized(nn.Sequential(nn.Linear(20, 20), nn.Tanh(), nn.Linear(20, 4), nn.Tanh()))
@@ -82,7 +80,8 @@ def test_matrices_of_modules_are_kept_only_within_their_share(monkeypatch):
 
 def _watch(monkeypatch, fits=lambda num_inputs, batch: True):
     """Record the chunk sizes that went well; simulate a device on which only some batches fit."""
-    sizes, original = [], _spectra._Probe._measure_chunk
+    measurement = importlib.import_module("jacprobe.probe.measurement").Measurement
+    sizes, original = [], measurement._run_chunk
     session = importlib.import_module("jacprobe.probe.session").Session
     trace = session.trace
 
@@ -91,13 +90,13 @@ def _watch(monkeypatch, fits=lambda num_inputs, batch: True):
             raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
         return trace(self, inputs, copies)
 
-    def measured(self, todo, inputs, start, bar):
+    def measured(self, todo, inputs, start):
         self._session.measuring = True
-        original(self, todo, inputs, start, bar)
+        original(self, todo, inputs, start)
         sizes.append(len(inputs))
 
     monkeypatch.setattr(session, "trace", traced)
-    monkeypatch.setattr(_spectra._Probe, "_measure_chunk", measured)
+    monkeypatch.setattr(measurement, "_run_chunk", measured)
     return sizes
 
 

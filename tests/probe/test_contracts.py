@@ -86,7 +86,7 @@ def _frozen():
 def _drawing():
     class Drawing(nn.Linear):
         def forward(self, x):
-            random.random(), np.random.rand(), torch.rand(1)  # noqa: NPY002
+            random.random(), np.random.rand(), torch.rand(1)
             return super().forward(x)
 
     return Drawing(4, 4)
@@ -95,7 +95,7 @@ def _drawing():
 def _failing_late():
     class Failing(nn.Linear):
         def forward(self, x):
-            random.random(), np.random.rand(), torch.rand(1)  # noqa: NPY002
+            random.random(), np.random.rand(), torch.rand(1)
             if x.requires_grad:
                 raise RuntimeError("no gradients here")
             return super().forward(x)
@@ -115,7 +115,7 @@ def _state(net):
         "grads": {name: None if t.grad is None else t.grad.clone() for name, t in tensors.items()},
         "modules": {name: (id(m), m.training, sorted(vars(m))) for name, m in modules.items()},
         "hooks": {name: [[*getattr(m, kind).items()] for kind in _HOOKS] for name, m in modules.items()},
-        "random": (torch.get_rng_state(), random.getstate(), np.random.get_state()[1:3]),  # noqa: NPY002
+        "random": (torch.get_rng_state(), random.getstate(), np.random.get_state()[1:3]),
     }
 
 
@@ -183,7 +183,7 @@ def test_interruption_leaves_the_model_untouched(monkeypatch):
     def interrupted(*_args, **_kwargs):
         raise KeyboardInterrupt
 
-    module = importlib.import_module("jacprobe.probe.spectra")  # its name in the package is the function's
+    module = importlib.import_module("jacprobe.probe.measurement")
     monkeypatch.setattr(module, "singular_values", interrupted)
     with pytest.raises(KeyboardInterrupt):
         jp.spectra(net, seeded_normal(5, 4))
@@ -267,7 +267,7 @@ def test_mixing_too_weak_for_the_forward_pass_is_seen_in_the_gradient():
     [
         pytest.param(functional.dropout, id="functional dropout"),
         pytest.param(lambda x: x + torch.rand_like(x), id="added noise"),
-        pytest.param(lambda x: x * float(np.random.rand()), id="noise of NumPy"),  # noqa: NPY002
+        pytest.param(lambda x: x * float(np.random.rand()), id="noise of NumPy"),
         pytest.param(lambda x: x * random.random(), id="noise of Python"),
     ],
 )

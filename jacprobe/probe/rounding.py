@@ -1,0 +1,82 @@
+"""How far a Jacobian in working precision is from the one of the same model in float64, measured on every input."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from jacprobe.errors import ModelError
+from jacprobe.linop import LinearOperator
+from jacprobe.probe.operators import GraphJacobian
+from jacprobe.probe.trace import Trace
+
+_SAFETY = 4  # the norm of one random product scatters around that of the matrix
+
+
+def floor_of(
+    values: Tensor,
+    operator: LinearOperator,
+    generic: GraphJacobian,
+    trace: Trace,
+    other: Trace | None,
+    solver: torch.dtype,
+) -> float:
+    """Return a bound on the absolute error of all singular values of a chunk of inputs.
+
+    A product of a random vector with the error matrix has the Frobenius norm of that matrix on average, and singular
+    values err by no more than the norm (Weyl). The reference is the model in float64. Errors of a float64 model are
+    those of float32 scaled by the ratio of the units. A model that does not run in both throughout gets an a-priori
+    bound from the size of its graph.
+
+    Parameters
+    ----------
+    values
+        (num_inputs, rank), what was computed.
+    operator, generic, trace
+        The Jacobian as it was used, the same from the graph alone, and the trace of both.
+    other
+        Trace of the same inputs in the other precision: float64, or float32 where the model is in float64.
+    solver
+        Precision of the decomposition.
+    """
+    norms = values.norm(dim=1)
+    decomposition = torch.finfo(solver).eps * 4 * max(operator.shape[1:]) ** 0.5 * float(values.max())
+    unit = max(torch.finfo(dtype).eps for dtype in trace.dtypes)
+    if other is None:
+        return float(norms.max()) * unit * len(trace.graph.order) ** 0.5 * 16 * _SAFETY + decomposition
+    error, exact = _errors(operator, generic, _same_sites(generic, other))
+    relative = torch.where(error > 0, error / exact.clamp(min=torch.finfo(torch.float64).tiny), 0).clamp(min=2 * unit)
+    return _SAFETY * float(torch.maximum(relative * norms, error).max()) + decomposition
+
+
+def noise(jacobian: GraphJacobian, dtype: torch.dtype) -> Tensor:
+    """Return one standard normal column per input, (num_inputs, out_dim, 1), the same in every precision."""
+    num_inputs, out_dim, _ = jacobian.shape
+    generator = torch.Generator().manual_seed(0)
+    columns = torch.randn(num_inputs, out_dim, 1, generator=generator, dtype=torch.float32)
+    return columns.to(dtype=dtype, device=jacobian.device)
+
+
+def _errors(operator: LinearOperator, generic: GraphJacobian, other: GraphJacobian) -> tuple[Tensor, Tensor]:
+    """Return the norms of the error's and of the exact product with a random vector, (num_inputs,) each, on the CPU."""
+
+    def pulled(jacobian: LinearOperator) -> Tensor:
+        return jacobian.rmatmat(noise(generic, jacobian.dtype)).double()
+
+    computed = pulled(operator)
+    if other.dtype == torch.float64:
+        exact = pulled(other)
+        error = (computed - exact).norm(dim=1)
+    else:
+        exact = pulled(generic)
+        ratio = torch.finfo(operator.dtype).eps / torch.finfo(other.dtype).eps
+        error = (computed - exact).norm(dim=1) + ratio * (pulled(other) - exact).norm(dim=1)
+    return error.flatten().cpu(), exact.norm(dim=1).flatten().cpu()
+
+
+def _same_sites(generic: GraphJacobian, other: Trace) -> GraphJacobian:
+    for site in (generic.source, generic.target):
+        if site.name not in other.sites:
+            raise ModelError(f"`model` must run alike in every precision; site {site.name!r} is missing in another."
+                             " Remove what its forward decides by dtype.")
+    return GraphJacobian(other.site(generic.source.name), other.site(generic.target.name), generic.shape[0])
