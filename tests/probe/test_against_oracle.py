@@ -1,9 +1,12 @@
 """Every segment of every architecture against autograd row by row in float64 and the SVD of NumPy."""
 
+import itertools
+
 import pytest
 import torch
 from architectures import ARCHITECTURES
 from oracles import SiteOracle, assert_spectrum_close, randomized, seeded_normal, singular_values
+from torch import nn
 
 import jacprobe as jp
 
@@ -135,3 +138,26 @@ def test_the_callers_gradient_mode_does_not_matter(mode):
     with mode():
         inside = jp.spectra(net, inputs)
     assert all(torch.equal(a.values, b.values) for a, b in zip(plain, inside, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_floors_hold_for_weights_and_inputs_of_any_scale(seed):
+    """Saturated units and huge or tiny weights round worst; 30 random networks a seed."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(low, high):
+        return int(torch.randint(low, high, (1,), generator=generator))
+
+    activations = (nn.Tanh, nn.ReLU, nn.GELU, nn.Sigmoid, nn.Identity, nn.ELU, nn.Softplus, nn.SiLU)
+    for trial in range(30):
+        widths = [draw(2, 30) for _ in range(4)]
+        layers = [[nn.Linear(a, b), activations[draw(0, 8)]()] for a, b in itertools.pairwise(widths)]
+        net = randomized(nn.Sequential(*itertools.chain(*layers)), seed=100 * seed + trial)
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter *= 10.0 ** draw(-2, 3)
+        inputs = seeded_normal(5, widths[0], seed=trial) * 10.0 ** draw(-2, 2)
+        oracle = SiteOracle(net, inputs)
+        for spectrum in jp.spectra(net, inputs, kind=KINDS):
+            expected = singular_values(oracle.jacobian(spectrum.source, spectrum.target))
+            assert_spectrum_close(spectrum.values, expected, floor=spectrum.floor)

@@ -224,3 +224,22 @@ def test_a_module_of_ones_own_with_a_matrix_is_weighted():
 def test_a_single_module_is_its_own_model():
     result = jp.spectra(nn.Linear(3, 2), seeded_normal(2, 3), kind=("layers", "modules"))
     assert _rows(result, "layer") == _rows(result, "module") == [("model", "input", "output", 2, 3)]
+
+
+class _Encoder(nn.Module):
+    """A container that adds a parameter to the weighted modules inside it, as vision transformers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.position = nn.Parameter(torch.ones(1, 4))
+        self.layers = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+
+    def forward(self, x):
+        return self.layers(x + self.position)
+
+
+def test_a_container_with_parameters_of_its_own_does_not_merge_the_layers_inside():
+    result = jp.spectra(nn.Sequential(_Encoder(), nn.Linear(4, 2)), torch.ones(1, 4), kind=("layers", "modules"))
+    assert result.layers == ["0.layers.0", "0.layers.2", "1"]
+    assert result["0"].reason == "adds parameters to the weighted modules it holds; the segment of all is 0.input:0"
+    assert [s.segment for s in result.select("module") if s.reason is None] == ["0.layers.0", "0.layers.2", "1"]
