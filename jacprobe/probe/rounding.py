@@ -24,8 +24,8 @@ def floor_of(
 ) -> float:
     """Return a bound on the absolute error of all singular values of a chunk of inputs.
 
-    Products of random vectors with the error matrix have its Frobenius norm in the root mean square, and singular values
-    err by no more than the norm (Weyl). The reference is the model in float64. Errors of a float64 model are
+    Products of random vectors with the error matrix have its Frobenius norm in the root mean square, and singular
+    values err by no more than the norm (Weyl). The reference is the model in float64. Errors of a float64 model are
     those of float32 scaled by the ratio of the units. A model that does not run in both throughout gets an a-priori
     bound from the size of its graph.
 
