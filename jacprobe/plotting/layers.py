@@ -194,8 +194,8 @@ def _draw(ax: Axes, table: pd.DataFrame, *, epsilon: float, log: bool, violin: M
     name_ticks(ax, list(slots), list(slots.values()), sizes)
     value_ticks(ax, log=log, font=sizes.font)
     below = table[table["min"] < ax.get_ylim()[0]]
-    ax.scatter(below["center"], [0.02] * len(below), s=sizes.line(0.3, 3, 5) ** 2, color=list(below["color"]),
-               marker="v", linewidth=0, zorder=5, transform=ax.get_xaxis_transform())
+    ax.scatter(below["center"], [0.025] * len(below), s=sizes.line(0.3, 4, 6) ** 2, facecolor=list(below["color"]),
+               edgecolor="white", linewidth=0.8, marker="v", zorder=5, transform=ax.get_xaxis_transform())
     if max(slots) % 1:  # the half slot before end to end
         ax.axvline(max(slots) - 0.75, color=QUIET, linewidth=0.6)
     if (table[["zeros", "under_floor"]] > 0).any(axis=None):

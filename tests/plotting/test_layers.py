@@ -201,7 +201,7 @@ def test_a_tail_below_the_axis_has_a_triangle_at_its_foot():
     ax = draw_layers(SpectrumSet((spectrum("fc1", [tail]), spread("fc2", low=0.5))))
     assert ax.get_ylim()[0] > 0.1
     feet = ax.collections[-1].get_offsets().data.tolist()
-    assert feet == [[0.0, 0.02]]
+    assert feet == [[0.0, 0.025]]
 
 
 @pytest.mark.parametrize("name", ["block$x$_{1}", r"a\$b$c$", "<b>&amp;</b>", "_hidden", "100%"])
