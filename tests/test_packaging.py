@@ -57,9 +57,12 @@ def test_every_import_of_another_library_is_a_requirement(setup_cfg):
     assert imported - set(sys.stdlib_module_names) <= names
 
 
-def test_type_hints_are_announced(setup_cfg):
+def test_type_hints_and_the_stubs_of_lazy_names_are_packaged(setup_cfg):
     assert (ROOT / "jacprobe" / "py.typed").is_file()
-    assert setup_cfg["options.package_data"]["jacprobe"] == "py.typed"
+    assert setup_cfg["options.package_data"]["*"] == "py.typed, *.pyi"
+    lazy = [path for path in (ROOT / "jacprobe").rglob("__init__.py") if "attach_stub" in path.read_text()]
+    assert lazy
+    assert all(path.with_suffix(".pyi").is_file() for path in lazy)
 
 
 def test_the_top_level_holds_only_what_belongs_there():

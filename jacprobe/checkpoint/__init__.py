@@ -14,12 +14,4 @@ TorchScript, .pt2, package  refuses them always: their modules cannot be hooked,
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "building": ["build_model", "load_model"],
-        "contents": ["Checkpoint", "LayerRow"],
-        "reading": ["read_checkpoint"],
-        "writing": ["save_model"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

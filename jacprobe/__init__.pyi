@@ -1,0 +1,29 @@
+from . import checkpoint as checkpoint
+from . import data as data
+from . import errors as errors
+from . import isometry as isometry
+from . import linop as linop
+from . import masks as masks
+from . import models as models
+from . import plotting as plotting
+from . import probe as probe
+from . import pruning as pruning
+from . import results as results
+from .checkpoint import load_model as load_model
+from .checkpoint import read_checkpoint as read_checkpoint
+from .checkpoint import save_model as save_model
+from .data import load_data as load_data
+from .errors import JacprobeError as JacprobeError
+from .isometry import initialize as initialize
+from .masks import Masks as Masks
+from .models import build as build
+from .plotting import draw_layers as draw_layers
+from .plotting import plot_layers as plot_layers
+from .probe import jacobian as jacobian
+from .probe import sites as sites
+from .probe import spectra as spectra
+from .pruning import prune as prune
+from .results import Spectrum as Spectrum
+from .results import SpectrumSet as SpectrumSet
+
+__version__: str
