@@ -56,7 +56,7 @@ def _prepare(folder: Path, *, overwrite: bool) -> list[Path]:
 
 
 def _print(results: dict[str, SpectrumSet], sparsity: dict[str, float], files: tuple[Path, Path, Path]) -> None:
-    from jacprobe.cli.spectrum import verdict
+    from jacprobe.cli.spectrum import accuracy_note, verdict
     from jacprobe.cli.tables import print_table
 
     tables = {name: result.table() for name, result in results.items()}
@@ -69,6 +69,7 @@ def _print(results: dict[str, SpectrumSet], sparsity: dict[str, float], files: t
                      pruned["zeros"], "" if removed is None else f"{100 * removed:.1f} %"])
     print_table(f"{_NETWORK} with orthogonal weights on {_NUM_INPUTS} digits: Jacobian singular values,\ndense and with"
                 f" {100 * _SPARSITY:.0f} % of the weights removed by connection sensitivity", columns, rows, num_left=2)
+    print(accuracy_note(*results.values()))
     for name, result in results.items():
         print(f"{name}: {verdict(result)}")
     print(f"\nWrote {files[0]}, {files[1]} and {files[2]}. Try next:\n\n    jacprobe spectrum {files[1]} --data digits")

@@ -135,13 +135,23 @@ def _print(result: SpectrumSet, name: str, inputs: str) -> None:
     table = result.table()
     reasons = [(spectrum.segment, spectrum.reason) for spectrum in result if spectrum.reason]
     table["label"] = [spectrum.label for spectrum in result]
+    del table["floor"]  # for the width of a terminal; the largest stands below
     if set(table["kind"]) <= {"layer", "end_to_end"}:
         del table["kind"]
     print_table(f"{name}: {inputs}", list(table.columns), table.itertuples(index=False),
                 num_left=1 + list(table.columns).index("shape"))
     for segment, reason in reasons:
         print(f"{segment} has no spectrum: {reason}.")
+    print(accuracy_note(result))
     print(verdict(result))
+
+
+def accuracy_note(*results: SpectrumSet) -> str:
+    """Say in one line how exact the values of these sets are."""
+    floors = [spectrum.floor for result in results for spectrum in result if spectrum.values is not None]
+    if not floors:
+        return "No segment has a spectrum."
+    return f"All values are exact: none is off by more than the floor of its segment, at most {max(floors):.1e}."
 
 
 def verdict(result: SpectrumSet) -> str:

@@ -29,7 +29,7 @@ def text_row(spectrum: Spectrum, epsilon: float) -> dict[str, str]:
     row = {"segment": spectrum.segment, "kind": spectrum.kind, "shape": shape}
     if spectrum.values is None:
         blank = dict.fromkeys(("mean", "std", "min", "max", "cond", f"within {epsilon:g}", "zeros"), "")
-        return {**row, **blank, "label": spectrum.reason or ""}
+        return {**row, **blank, "floor": "", "label": spectrum.reason or ""}
     numbers = {name: f"{getattr(spectrum, name):.3g}" for name in ("mean", "std")}
     small = f"< {spectrum.floor:.1e}" if spectrum.num_under_floor and spectrum.min <= spectrum.floor else ""
     numbers["min"] = small or f"{spectrum.min:.3g}"
@@ -38,4 +38,4 @@ def text_row(spectrum: Spectrum, epsilon: float) -> dict[str, str]:
         else f"{spectrum.cond:.3g}"
     numbers[f"within {epsilon:g}"] = f"{100 * spectrum.ldi(epsilon):.1f} %"
     numbers["zeros"] = f"{100 * spectrum.num_zeros / max(1, spectrum.values.numel()):.1f} %"
-    return {**row, **numbers, "label": spectrum.label}
+    return {**row, **numbers, "floor": f"{spectrum.floor:.1e}", "label": spectrum.label}

@@ -41,6 +41,8 @@ def test_the_table_shows_what_python_computes(run, demo_folder):
                                      f"{spectrum.std:.3g}"]
         assert line.split()[-1] == "exact"
     assert "it holds in 0 of 7 layers" in outcome.out
+    floor = max(spectrum.floor for spectrum in result)
+    assert f"none is off by more than the floor of its segment, at most {floor:.1e}" in outcome.out
 
 
 def test_json_is_exactly_one_document_on_stdout(run, demo_folder):
