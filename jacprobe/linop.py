@@ -25,8 +25,11 @@ class LinearOperator(ABC):
         (num_inputs, out_dim, in_dim).
     dtype, device
         Of the vectors it takes and gives.
+    broadcasts
+        Whether an operator with ``num_inputs == 1`` acts on blocks of any number of inputs.
     """
 
+    broadcasts = True
     shape: tuple[int, int, int]
     dtype: torch.dtype
     device: torch.device
@@ -67,8 +70,11 @@ class LinearOperator(ABC):
         return self.matmat(block)
 
     def _checked(self, block: Tensor, dim: int) -> Tensor:
+        if not isinstance(block, Tensor):
+            raise DtypeError(f"`block` must be a tensor; got {type(block).__name__}. Convert it.")
         num_inputs = self.shape[0]
-        fits = block.ndim == 3 and block.shape[1] == dim and (num_inputs == 1 or block.shape[0] == num_inputs)
+        fits = block.ndim == 3 and block.shape[1] == dim and (
+            block.shape[0] == num_inputs or (num_inputs == 1 and self.broadcasts))
         if not fits:
             raise ShapeError(
                 f"`block` must have shape ({num_inputs}, {dim}, num_columns); got {tuple(block.shape)}."

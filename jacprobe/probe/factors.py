@@ -13,6 +13,8 @@ from jacprobe.probe.operators import GraphJacobian
 from jacprobe.probe.segments import AFFINE, between
 from jacprobe.probe.trace import Call, Site, Trace
 
+_UNITS = 256  # unit vectors at a time
+
 
 class AffineMatrices:
     """The matrices of the affine modules of one model, each computed once: they do not depend on the input."""
@@ -37,25 +39,44 @@ class AffineMatrices:
         shape = (call.output.dim, call.inputs[0].dim)
         if isinstance(call.module, nn.Linear):
             shape = (call.output.shape[-1], call.inputs[0].shape[-1])
-        return 8.0 * shape[0] * shape[1]
+        return 16.0 * shape[0] * shape[1]  # and for its triangular factor in float64
 
     def _matrix(self, call: Call) -> Matrix:
-        """Apply the module without its bias to the unit vectors: products with 0 and 1 are exact in any precision."""
+        """Apply the module without its bias to unit vectors: products with 0 and 1 are exact in any precision."""
         prefix = f"{call.module_name}." if call.module_name else ""
         state = {name.removeprefix(prefix): t for name, t in self._state.items() if name.startswith(prefix)}
         state = {name: torch.zeros_like(t) if "bias" in name and t.is_floating_point() else t
                  for name, t in state.items()}
-        shape = call.inputs[0].shape[1:]
-        copies = 1
+        taken, given, copies = call.inputs[0].shape[1:], call.output.shape[1:], 1
         if isinstance(call.module, nn.Linear):  # acts on the last dimension, the same for every token
-            shape, copies = shape[-1:], call.inputs[0].dim // shape[-1]
-        dim = torch.Size(shape).numel()
-        parameter = next(t for t in state.values() if t.is_floating_point())
-        eye = torch.eye(dim, dtype=parameter.dtype, device=parameter.device)
-        with torch.no_grad():
-            images = [torch.func.functional_call(call.module, state, (units.reshape(-1, *shape),)).flatten(1)
-                      for units in eye.split(256)]
-        return Matrix(torch.cat(images).mT.contiguous(), copies=copies)
+            copies = torch.Size(taken[:-1]).numel()
+            taken, given = taken[-1:], given[-1:]
+
+        def function(block: Tensor) -> Tensor:
+            return torch.func.functional_call(call.module, state, (block,))
+
+        like = next(t for t in state.values() if t.is_floating_point())
+        return Matrix(_matrix_of_map(function, torch.Size(taken), torch.Size(given), like), copies=copies)
+
+
+def _matrix_of_map(function: Callable, taken: torch.Size, given: torch.Size, like: Tensor) -> Tensor:
+    """Return the (given, taken) matrix of a linear map on batches, from the unit vectors of its smaller side."""
+    by_rows = given.numel() < taken.numel()
+    side = given if by_rows else taken
+    parts = []
+    for start in range(0, side.numel(), _UNITS):
+        count = min(_UNITS, side.numel() - start)
+        units = like.new_zeros(count, side.numel())
+        units[range(count), range(start, start + count)] = 1
+        units = units.reshape(count, *side)
+        if by_rows:
+            zeros = like.new_zeros(count, *taken).requires_grad_()
+            (units,) = torch.autograd.grad(function(zeros), zeros, units)
+        else:
+            with torch.no_grad():
+                units = function(units)
+        parts.append(units.reshape(count, -1))
+    return torch.cat(parts) if by_rows else torch.cat(parts).mT.contiguous()
 
 
 class Factorizer:

@@ -85,25 +85,35 @@ class Measurement:
                    disable=None if progress is None else not progress)
         with bar:
             while todo and start < len(inputs):
-                try:
-                    self._run_chunk(todo, inputs[start : start + size], start)
-                except torch.OutOfMemoryError as error:
-                    if size == 1 and self._batch == 1:
-                        raise BudgetError("`memory` must suffice for one input; the device ran out."
-                                          " Probe fewer segments or use a larger device.") from error
-                    size, self._batch = max(1, size // 2), max(1, self._batch // 2)
-                    torch.cuda.empty_cache()
+                fitted = self._fits(todo, inputs[start : start + size], start, bar)
+                if fitted:
+                    start += size
                     continue
-                bar.update(min(size, len(inputs) - start) * len(todo))
-                start += size
+                if size == 1 and self._batch == 1:
+                    raise BudgetError("`memory` must suffice for one input; the device ran out."
+                                      " Probe fewer segments or use a larger device.")
+                size, self._batch = max(1, size // 2), max(1, self._batch // 2)
+                torch.cuda.empty_cache()
+                bar.update(start * len(todo) - bar.n)  # back to the last whole chunk
         return [self._spectrum(plan_) for plan_ in self._plans] + [self._reasoned(s, s.reason) for s in self._unprobed]
 
-    def _run_chunk(self, todo: list[Plan], inputs: Tensor, start: int) -> None:
+    def _fits(self, todo: list[Plan], inputs: Tensor, start: int, bar: tqdm) -> bool:
+        """Run one chunk; False where the device ran out of memory, all of the chunk released by then."""
+        try:
+            self._run_chunk(todo, inputs, start, bar)
+        except torch.OutOfMemoryError:
+            return False
+        return True
+
+    def _run_chunk(self, todo: list[Plan], inputs: Tensor, start: int, bar: tqdm) -> None:
         rows = max((min(plan_.out_dim, plan_.in_dim) for plan_ in todo if not plan_.structured), default=1)
         traced = self._session.trace(inputs, copies=max(1, min(rows, self._batch // len(inputs))))
         other = self._session.trace_other(inputs)
         factorizer = Factorizer(traced, len(inputs), self._matrix_of)
-        chunk = {plan_.segment: self._solve(plan_, traced, other, factorizer, start) for plan_ in todo}
+        chunk = {}
+        for plan_ in todo:
+            chunk[plan_.segment] = self._solve(plan_, traced, other, factorizer, start)
+            bar.update(len(inputs))
         for segment, part in chunk.items():  # only whole chunks count
             found = self._found.setdefault(segment, _Found())
             found.values += part.values

@@ -28,6 +28,8 @@ class GraphJacobian(LinearOperator):
         Inputs in the batch, each ``copies = batch // num_inputs`` times.
     """
 
+    broadcasts = False
+
     def __init__(self, source: Site, target: Site, num_inputs: int):
         self.source, self.target = source, target
         self.copies = source.shape[0] // num_inputs
@@ -40,10 +42,14 @@ class GraphJacobian(LinearOperator):
 
     def vjp(self, cotangents: Tensor) -> Tensor:
         """(batch, *target shape) -> (batch, *source shape), every copy by itself."""
-        with full_precision(self.device):
-            (pulled,) = torch.autograd.grad(
-                [self.target.edge], [self.source.edge], [cotangents.to(self.target.dtype)], retain_graph=True
-            )
+        try:
+            with full_precision(self.device):
+                (pulled,) = torch.autograd.grad(
+                    [self.target.edge], [self.source.edge], [cotangents.to(self.target.dtype)], retain_graph=True
+                )
+        except torch.utils.checkpoint.CheckpointError as error:
+            raise ModelError("`model` must keep its activations; some are recomputed by torch.utils.checkpoint."
+                             " Switch activation checkpointing off.") from error
         return pulled
 
     def jvp(self, tangents: Tensor) -> Tensor:
@@ -88,7 +94,8 @@ class GraphJacobian(LinearOperator):
 
     def _matmat(self, block: Tensor) -> Tensor:
         if self._pullback is None:
-            return self.dense() @ block
+            with full_precision(self.device):
+                return self.dense() @ block
         return self._columns(self.jvp, block, self.source, self.target)
 
     def _columns(self, product, block: Tensor, taken: Site, given: Site) -> Tensor:

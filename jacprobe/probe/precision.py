@@ -47,12 +47,28 @@ def solver_dtype(accuracy: str) -> torch.dtype:
 @contextlib.contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """Switch TF32, reduced-precision products and autocast off for the block, and restore them."""
-    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in _SWITCHES]
     try:
+        for owner, name, exact in _SWITCHES:
+            setattr(owner, name, exact)
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32 = cudnn
+        for owner, name, value in before:  # a parent before its children, which it would overwrite
+            setattr(owner, name, value)
+
+
+def _switches() -> list[tuple[object, str, object]]:
+    """Return where the precision of float32 products is set: owner, attribute, exact value.
+
+    Since torch 2.9 a tree of ``fp32_precision``; reading the old flags fails once anybody has used the new ones.
+    """
+    b = torch.backends
+    if not hasattr(b, "fp32_precision"):
+        return [(b.cuda.matmul, "allow_tf32", False), (b.cudnn, "allow_tf32", False)]
+    owners = [b, b.cuda.matmul, b.cudnn, b.cudnn.conv, b.cudnn.rnn, b.mkldnn, b.mkldnn.matmul, b.mkldnn.conv,
+              b.mkldnn.rnn]
+    return [(owner, "fp32_precision", "ieee") for owner in owners]
+
+
+_SWITCHES = _switches()

@@ -73,7 +73,7 @@ def test_matrices_of_modules_are_kept_only_within_their_share(monkeypatch):
 
     monkeypatch.setattr(factors.AffineMatrices, "_matrix", noted)
     net = randomized(nn.Sequential(*[nn.Linear(20, 20) for _ in range(5)]))
-    result = jp.spectra(net, seeded_normal(2, 20), kind="modules", memory=4 * 8 * 400 * 2.5)
+    result = jp.spectra(net, seeded_normal(2, 20), kind="modules", memory=4 * 16 * 400 * 2.5)
     assert built == ["0", "1"]
     assert [s.method.split()[0] for s in result] == ["factors"] * 2 + ["autograd"] * 3
 
@@ -90,9 +90,9 @@ def _watch(monkeypatch, fits=lambda num_inputs, batch: True):
             raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
         return trace(self, inputs, copies)
 
-    def measured(self, todo, inputs, start):
+    def measured(self, todo, inputs, start, bar):
         self._session.measuring = True
-        original(self, todo, inputs, start)
+        original(self, todo, inputs, start, bar)
         sizes.append(len(inputs))
 
     monkeypatch.setattr(session, "trace", traced)
