@@ -29,7 +29,7 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
     if path.exists() and not path.is_file():
         raise OutputError(f"`{path}` must name a regular file; it is a device or a pipe. Choose another name.")
     if present and not overwrite:
-        raise OutputError(f"`{path}` must not exist yet. Choose another name, or allow overwriting.")
+        raise OutputError(f"`{path}` must not exist yet. Choose another name, or pass overwrite=True (--overwrite).")
     if not path.parent.is_dir():
         raise OutputError(f"`{path}` must lie in an existing folder; {str(path.parent)!r} is none. Create it first.")
     try:

@@ -34,8 +34,9 @@ class UnknownNameError(ArgumentError):
 
     def __str__(self) -> str:
         what, name, names, cure = self.args
-        close = difflib.get_close_matches(str(name), names, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
+        folded = {name.lower(): name for name in reversed(names)}
+        close = difflib.get_close_matches(str(name).lower(), folded, n=1)
+        guess = f" Did you mean {folded[close[0]]!r}?" if close else ""
         shown = ", ".join(names[:50]) + (f" and {len(names) - 50} more" if len(names) > 50 else "")
         return f"`{what}` must be one of {shown}; got {name!r}.{guess}{' ' + cure if cure else ''}"
 

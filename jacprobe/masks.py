@@ -166,8 +166,8 @@ def _carried(owned: Owned) -> list[Tensor]:
 def _mask_parameter(owned: Owned, mask: Tensor) -> None:
     if owned.is_torch_pruned():
         raise ModelError(
-            f"`model` must not be pruned by torch.nn.utils.prune where masks are applied; {owned.attribute!r} of"
-            f" {type(owned.module).__name__} is. Call torch.nn.utils.prune.remove on it first."
+            f"`model` must not be pruned by torch.nn.utils.prune where masks are applied; "
+            f"{owned.name!r} shows it. Call torch.nn.utils.prune.remove on it first."
         )
     mask = mask.to(owned.tensor.device, copy=True)  # a buffer of its own: loading a state dict writes into it
     carried = _carried(owned)

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from jacprobe.errors import DtypeError, ModelError, NonFiniteError
 
+AFFINE = (nn.Linear, nn.modules.conv._ConvNd)  # modules with a weight and a bias that act affinely
+
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
@@ -94,13 +96,15 @@ def check_module(model: nn.Module) -> None:
     DtypeError
         `model` is no ``torch.nn.Module``.
     ModelError
-        A lazy parameter has no shape yet.
+        A lazy parameter has no shape yet, or one has no numbers.
     """
     if not isinstance(model, nn.Module):
         raise DtypeError(f"`model` must be a torch.nn.Module; got {type(model).__name__}. Load or build one first.")
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if isinstance(tensor, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
             raise ModelError(f"`model` must be initialised; {name!r} has no shape yet. Run one batch through it first.")
+        if tensor.is_meta:
+            raise ModelError(f"`model` must hold numbers; {name!r} is on the meta device. Load its weights first.")
 
 
 def check_model(model: nn.Module) -> None:
@@ -126,20 +130,29 @@ def check_model(model: nn.Module) -> None:
 
 
 def plain_name(name: str) -> str:
-    """Return the name a parameter has in the plain model: no parametrisation, pruning hook or wrapper in it.
+    """Return the name a parameter has in the plain model: no parametrisation, pruning hook or compiler in it.
 
     Examples
     --------
-    >>> plain_name("module.fc1.parametrizations.weight.original"), plain_name("fc1.weight_orig")
+    >>> plain_name("fc1.parametrizations.weight.original"), plain_name("fc1.weight_orig")
     ('fc1.weight', 'fc1.weight')
     """
     parts = [part for part in name.split(".") if part != "_orig_mod"]
-    if parts[0] == "module" and len(parts) > 1:
-        parts = parts[1:]
     if parts[-1] == "original" and parts[-3:-2] == ["parametrizations"]:
         parts = parts[:-1]
     *path, last = [part for part in parts if part != "parametrizations"]
     return ".".join([*path, last.removesuffix("_orig") or last])
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model inside ``nn.DataParallel``, ``DistributedDataParallel`` and ``torch.compile``."""
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif "_orig_mod" in model._modules:
+            model = model._modules["_orig_mod"]
+        else:
+            return model
 
 
 class Owned(NamedTuple):
@@ -156,7 +169,7 @@ class Owned(NamedTuple):
 
 
 def owned_parameters(model: nn.Module) -> dict[str, Owned]:
-    """Return every parameter by its plain name, tied ones under each of their names.
+    """Return every parameter of the model inside its wrappers by its plain name, tied ones under each of their names.
 
     Raises
     ------
@@ -164,6 +177,7 @@ def owned_parameters(model: nn.Module) -> dict[str, Owned]:
         Two parameters have the same plain name.
     """
     found: dict[str, Owned] = {}
+    model = unwrapped(model)
     for name, tensor in model.named_parameters(remove_duplicate=False):
         *path, attribute = name.split(".")
         if attribute == "original" and path[-2:-1] == ["parametrizations"]:

@@ -83,7 +83,7 @@ def test_an_error_about_something_else_passes_as_it_is(tmp_path):
 
 def test_an_existing_file_is_not_overwritten(tmp_path):
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(OutputError, match=r"must not exist yet\. Choose another name, or allow overwriting"):
+    with pytest.raises(OutputError, match=r"must not exist yet\. Choose another name, or pass overwrite=True"):
         write(tmp_path / "a.txt")
     assert (tmp_path / "a.txt").read_text() == "old"
 

@@ -395,7 +395,7 @@ def test_a_mask_must_have_the_shape_of_its_parameter():
 def test_a_model_pruned_by_torch_must_be_made_plain_first():
     net = nn.Linear(3, 2)
     prune.random_unstructured(net, "weight", 0.5)
-    with pytest.raises(ModelError, match=r"'weight' of Linear is\. Call torch\.nn\.utils\.prune\.remove on it first"):
+    with pytest.raises(ModelError, match=r"'weight_orig' shows it\. Call torch\.nn\.utils\.prune\.remove on it first"):
         Masks({"weight": KEPT}).apply(net)
 
 

@@ -18,6 +18,7 @@ from jacprobe.modelstate import (
     owned_parameters,
     plain_name,
     preserved,
+    unwrapped,
 )
 
 
@@ -259,13 +260,13 @@ def test_a_model_made_in_inference_mode_passes():
         "fc1.parametrizations.weight.original": "fc1.weight",
         "fc1.weight_orig": "fc1.weight",
         "weight_orig": "weight",
-        "module.fc1.weight": "fc1.weight",
+        "module.fc1.weight": "module.fc1.weight",
         "_orig_mod.fc1.weight": "fc1.weight",
-        "module._orig_mod.fc1.weight": "fc1.weight",
-        "_orig_mod.module.fc1.weight": "fc1.weight",
+        "module._orig_mod.fc1.weight": "module.fc1.weight",
+        "_orig_mod.module.fc1.weight": "module.fc1.weight",
         "block._orig_mod.fc1.weight": "block.fc1.weight",
-        "module.fc1.parametrizations.weight.original": "fc1.weight",
-        "module.fc1.weight_orig": "fc1.weight",
+        "module.fc1.parametrizations.weight.original": "module.fc1.weight",
+        "module.fc1.weight_orig": "module.fc1.weight",
         "block.module.weight": "block.module.weight",
         "my_module.weight": "my_module.weight",
         "modules.weight": "modules.weight",
@@ -320,7 +321,7 @@ def test_parameters_are_found_by_plain_name_through_every_wrapper(make):
     net = make()
     found = owned_parameters(net)
     assert set(found) == {"0.weight", "0.bias", "1.weight", "1.bias"}
-    tensors = dict(net.named_parameters())
+    tensors = dict(unwrapped(net).named_parameters())
     for name, owned in found.items():
         assert tensors[owned.name] is owned.tensor
         assert isinstance(owned.module, nn.Linear)
@@ -350,7 +351,7 @@ def test_tied_parameters_are_listed_under_each_name():
 
 def test_names_that_coincide_without_wrappers_are_refused():
     net = nn.Module()
-    net.module = nn.Linear(2, 2)
     net.weight = nn.Parameter(torch.ones(1))
-    with pytest.raises(ModelError, match=r"'weight' and 'module\.weight' are both 'weight' without wrappers\. Rename"):
+    net.weight_orig = nn.Parameter(torch.ones(1))
+    with pytest.raises(ModelError, match=r"'weight' and 'weight_orig' are both 'weight' without wrappers\. Rename"):
         owned_parameters(net)

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def build_model(
     else:
         net = _own_network(model)
         label = f"{model!r}" if isinstance(model, str) else type(net).__name__
+    checkpoint = _without_shared_prefix(checkpoint, net)
     _fill(net, checkpoint, label)
     return checkpoint.masks.apply(net)
 
@@ -219,6 +221,17 @@ def _imported(name: str) -> Callable[[], nn.Module]:
     if not callable(found):
         raise DtypeError(f"`model` must name a factory; {name!r} is {type(found).__name__}. Name a function.")
     return found
+
+
+def _without_shared_prefix(checkpoint: Checkpoint, net: nn.Module) -> Checkpoint:
+    """Drop a prefix that all names share, such as "model." of a training framework, where the rest are the net's."""
+    weights = _weights(checkpoint)
+    prefix = f"{next(iter(weights), '').partition('.')[0]}."
+    stripped = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+    if checkpoint.module is not None or len(stripped) < len(weights) or stripped.keys() != net.state_dict().keys():
+        return checkpoint
+    masks = Masks({name.removeprefix(prefix): mask for name, mask in checkpoint.masks.items()})
+    return replace(checkpoint, state_dict=stripped, masks=masks)
 
 
 def _fill(net: nn.Module, checkpoint: Checkpoint, label: str) -> None:

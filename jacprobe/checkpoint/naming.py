@@ -30,7 +30,9 @@ def unwrap(value: object) -> tuple[object, tuple[str, ...]]:
         found = [key for key in WRAPPERS if isinstance(value.get(key), (Mapping, nn.Module))]
         if not found:
             break
-        others = f" (also there: {', '.join(found[1:])})" if found[1:] else ""
+        rest = [key for key, item in value.items() if key != found[0] and isinstance(key, str)
+                and (key in found or isinstance(item, nn.Module) or is_state_dict(item))]
+        others = f" (also there: {', '.join(rest)})" if rest else ""
         notes.append(f"unwrapped key {found[0]!r}{others}")
         value = value[found[0]]
     if isinstance(value, nn.DataParallel):

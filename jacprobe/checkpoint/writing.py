@@ -89,6 +89,6 @@ def save_model(
 def _plain(name: str, value: Mapping[str, Any]) -> Any:
     """Return `value` as JSON would give it back."""
     try:
-        return json.loads(json.dumps(dict(value)))
+        return json.loads(json.dumps(dict(value), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"`{name}` must hold what JSON can hold; {error}. Use numbers and strings.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,4 +73,5 @@ def _print(results: dict[str, SpectrumSet], sparsity: dict[str, float], files: t
     print(accuracy_note(*results.values()))
     for name, result in results.items():
         print(f"{name}: {verdict(result)}")
-    print(f"\nWrote {files[0]}, {files[1]} and {files[2]}. Try next:\n\n    jacprobe spectrum {files[1]} --data digits")
+    command = f"jacprobe spectrum {shlex.quote(str(files[1]))} --data digits"
+    print(f"\nWrote {files[0]}, {files[1]} and {files[2]}. Try next:\n\n    {command}")

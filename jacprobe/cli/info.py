@@ -34,7 +34,7 @@ def info(
             print(f"{name:{width}}  {line}")
     print()
     cells = [(row["parameter"], "x".join(map(str, row["shape"])) or "scalar",
-              "" if row["sparsity"] is None else f"{100 * row['sparsity']:.2f} %") for row in rows]
+              f"{100 * row['sparsity']:.2f} %") for row in rows]
     print_table("Parameters", ["parameter", "shape", "sparsity"], cells)
 
 
@@ -62,4 +62,4 @@ def _text(value: object) -> str:
         return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
     if isinstance(value, list) and all(isinstance(part, int) for part in value):
         return "x".join(map(str, value))
-    return "; ".join(value) if isinstance(value, list) else str(value)
+    return "; ".join(map(_text, value)) if isinstance(value, list) else str(value)

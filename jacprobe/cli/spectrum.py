@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,8 @@ def spectrum(
     """Show the singular values of a model's layerwise and input-output Jacobians."""
     import jacprobe as jp
     from jacprobe.checkpoint import build_model
+    from jacprobe.data.standard import STANDARD_NAMES
+    from jacprobe.errors import ArgumentError
 
     _check_outputs(output, plot, overwrite=overwrite)
     kinds = [kind for kind, wanted in {"layers": layers, "modules": modules, "end_to_end": end_to_end,
@@ -61,10 +64,15 @@ def spectrum(
     checkpoint = jp.read_checkpoint(file, trust_file=trust_file)
     shape = asked or checkpoint.input_shape
     images = _images(data, split, num_inputs, data_root, seed, shape)
+    if shape is not None and tuple(images.shape[1:]) != tuple(shape):
+        raise ArgumentError(f"`data` must have samples of shape {tuple(shape)}, as {'--input-shape' if asked else file}"
+                            f" says; {data} has {tuple(images.shape[1:])}. Choose other data.")
     net = build_model(checkpoint, model=model, input_shape=shape or tuple(images.shape[1:]))
     result = jp.spectra(net, images, kind=kinds, segments=pairs, accuracy=accuracy, epsilon=epsilon, device=device,
                         dtype=dtype, work=work)
-    source = {"data": data, "split": split if data != "random" else None, "seed": seed}
+    for note in checkpoint.notes:
+        print(f"{file.name}: {note}", file=sys.stderr)
+    source = {"data": data, "split": split if data in STANDARD_NAMES else None, "seed": seed}
     result = _labelled(result, {"file": file.name, "sha256": checkpoint.sha256, "format": checkpoint.format}, source)
     if output is not None:
         _write(result, output, overwrite=overwrite)
@@ -126,7 +134,8 @@ def _inputs_label(result: SpectrumSet) -> str:
     facts = result.provenance
     if facts["data"] == "random":
         return f"{facts['num_inputs']} random inputs (standard normal, not data; see --data)"
-    return f"{facts['num_inputs']} inputs from {facts['data']} ({facts['split']})"
+    split = f" ({facts['split']})" if facts["split"] else ""
+    return f"{facts['num_inputs']} inputs from {facts['data']}{split}"
 
 
 def _print(result: SpectrumSet, name: str, inputs: str) -> None:
@@ -163,10 +172,12 @@ def verdict(result: SpectrumSet) -> str:
     holding = sum(share == 1 for share in shares.values())
     worst = min(shares, key=shares.get)
     text = f"Layerwise dynamical isometry (every value within {result.epsilon:g} of 1)"
-    if holding == len(result.layers):
-        return f"{text}: yes, in all {holding} layers."
-    return (f"{text}: no, it holds in {holding} of {len(result.layers)} layers; least in {worst}"
-            f" ({100 * shares[worst]:.1f} % within).")
+    unknown = len(result.layers) - len(layers)
+    if holding == len(layers):
+        return f"{text}: " + (f"not known, it holds in {holding} of {len(result.layers)} layers and the rest have no spectrum." if unknown
+                              else f"yes, in all {holding} layers.")
+    judged = f"{len(layers)} layers" + (f" ({unknown} more have no spectrum)" if unknown else "")
+    return f"{text}: no, it holds in {holding} of {judged}; least in {worst} ({100 * shares[worst]:.1f} % within)."
 
 
 def _write(result: SpectrumSet, path: Path, *, overwrite: bool) -> None:

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from jacprobe.errors import ArgumentError, ModelError, UnknownNameError
-from jacprobe.modelstate import check_module, copy_model
-
-LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+from jacprobe.modelstate import AFFINE, check_module, copy_model
+from jacprobe.randomness import make_generator
 
 
 def _orthogonal(weight: Tensor, generator: torch.Generator, *, gain: float = 1.0) -> None:
@@ -45,7 +44,9 @@ INITIALISERS: dict[str, Callable[..., None]] = {
 }
 
 
-def initialize(model: nn.Module, method: str | Callable[..., None], *, seed: int = 0, **arguments: float) -> nn.Module:
+def initialize(
+    model: nn.Module, method: str | Callable[..., None], *, seed: int | torch.Generator = 0, **arguments: float
+) -> nn.Module:
     """Return a copy of `model` with fresh weights in every linear and convolutional layer and zero biases.
 
     Parameters
@@ -85,10 +86,10 @@ def initialize(model: nn.Module, method: str | Callable[..., None], *, seed: int
         raise UnknownNameError("method", method, INITIALISERS, "Or pass a callable.")
     draw = INITIALISERS[method] if isinstance(method, str) else method
     fresh = copy_model(model)
-    generator = torch.Generator().manual_seed(seed)
+    generator = make_generator(seed)
     with torch.no_grad():
         for name, module in fresh.named_modules():
-            if not isinstance(module, LAYERS):
+            if not isinstance(module, AFFINE):
                 continue
             for attribute in ("weight", "bias"):
                 if attribute not in module._parameters:

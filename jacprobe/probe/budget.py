@@ -7,24 +7,13 @@ import math
 import psutil
 import torch
 
-from jacprobe.errors import ArgumentError
-
 SHARE_OF_FREE_MEMORY = 0.5
 _COPIES_OF_A_MATRIX = 3  # the Jacobian, its float64 copy and the workspace of the decomposition
 
 
 def memory_budget(memory: float | None, device: torch.device) -> float:
-    """Return the bytes that may be used: `memory`, or half of what is free on `device`.
-
-    Raises
-    ------
-    ArgumentError
-        `memory` is not positive.
-    """
+    """Return the bytes that may be used: `memory`, or half of what is free on `device`."""
     if memory is not None:
-        if not memory > 0:
-            raise ArgumentError(f"`memory` must be a positive number of bytes; got {memory}. Leave it out for half of"
-                                " the free memory.")
         return float(memory)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     return SHARE_OF_FREE_MEMORY * free

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from numbers import Real
 
 import numpy as np
 import torch
@@ -72,17 +73,24 @@ def check_device(device: str | torch.device | None, default: torch.device) -> to
     return found
 
 
-def check_epsilon(epsilon: float) -> float:
-    if not 0 < epsilon < float("inf"):
-        raise ArgumentError(f"`epsilon` must be positive; got {epsilon}. It is the half-width of the band around 1.")
-    return float(epsilon)
+def check_positive(name: str, value: object, cure: str) -> float:
+    """Return `value` as a positive number, which may be infinite.
+
+    Raises
+    ------
+    ArgumentError
+        It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not value > 0:
+        raise ArgumentError(f"`{name}` must be a positive number; got {value!r}. {cure}")
+    return float(value)
 
 
 def check_pairs(segments: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the pairs of names in `segments`, each once."""
-    pairs = [segments] if isinstance(segments, str) else list(segments)
+    pairs = list(segments) if isinstance(segments, Iterable) and not isinstance(segments, str) else [segments]
     for pair in pairs:
-        if isinstance(pair, str) or len(pair) != 2:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise ArgumentError(f"`segments` must hold pairs of sites; got {pair!r}. Write [('input', 'fc1')].")
     return [(source, target) for source, target in dict.fromkeys(map(tuple, pairs))]
 

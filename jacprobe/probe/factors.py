@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from jacprobe.linop import Diagonal, LinearOperator, Matrix, Product
+from jacprobe.modelstate import AFFINE
 from jacprobe.probe.graph import edge_key
 from jacprobe.probe.operators import GraphJacobian
-from jacprobe.probe.segments import AFFINE, between
+from jacprobe.probe.segments import between
 from jacprobe.probe.trace import Call, Site, Trace
 
 _UNITS = 256  # unit vectors at a time
@@ -86,14 +87,14 @@ class Factorizer:
         self._trace, self.num_inputs, self._matrix_of = trace, num_inputs, matrix_of
         self._diagonals: dict[tuple, Diagonal | None] = {}
 
-    def operator(self, source: Site, target: Site) -> LinearOperator:
-        """Return the checked product of factors, or the generic operator where there is none."""
+    def operator(self, source: Site, target: Site) -> tuple[LinearOperator, str]:
+        """Return the checked product of factors, or the generic operator where there is none; and which it is."""
         generic = GraphJacobian(source, target, self.num_inputs)
         factors = self._factors(source, target)
         if factors is None:
-            return generic
+            return generic, "autograd"
         product = Product(factors)
-        return product if _agree(product, generic) else generic
+        return (product, "factors") if _agree(product, generic) else (generic, "autograd (factors disagree)")
 
     def _factors(self, source: Site, target: Site) -> list[LinearOperator] | None:
         """Weighted modules alternate with what lies between them, which must act on each entry by itself."""
@@ -102,6 +103,8 @@ class Factorizer:
         inside = [call for call in self._trace.calls if call.output is not None and call.output.edge in graph
                   and any(site.edge in graph for site in call.inputs)]
         inside.sort(key=lambda call: graph.position(call.output.edge))
+        if any(not isinstance(c.module, AFFINE) for c in inside):
+            return None
         if any(len(c.inputs) != 1 or not {edge_key(c.inputs[0].edge), edge_key(c.output.edge)} <= cuts for c in inside):
             return None
         begins = [source, *(call.output for call in inside)]

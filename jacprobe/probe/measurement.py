@@ -20,7 +20,7 @@ from jacprobe.probe.rounding import floor_of
 from jacprobe.probe.segments import Segment
 from jacprobe.probe.session import Session
 from jacprobe.probe.solve import singular_values
-from jacprobe.probe.survey import NUM_SAMPLES, Plan, plan
+from jacprobe.probe.survey import NUM_SAMPLES, Plan, plan, unfit
 from jacprobe.probe.trace import Trace
 from jacprobe.results import Spectrum
 
@@ -55,6 +55,7 @@ class Measurement:
     def survey(self, kinds: Iterable[Callable[[Trace], list[Segment]]], pairs: Iterable[tuple[str, str]]) -> None:
         """List the segments of these kinds and pairs of sites, and plan each on a few samples."""
         traced, fewer = self._session.survey_traces()
+        traced.keep_cuts(lambda site: unfit(site, fewer) is None)
         wanted = [segment for segments_of in kinds for segment in segments_of(traced)]
         wanted += [parts.pair(traced, source, target) for source, target in pairs]
         self._unprobed = parts.unprobed(traced)
@@ -106,12 +107,13 @@ class Measurement:
         return True
 
     def _run_chunk(self, todo: list[Plan], inputs: Tensor, start: int, bar: tqdm) -> None:
-        rows = max((min(plan_.out_dim, plan_.in_dim) for plan_ in todo if not plan_.structured), default=1)
+        rows = max((min(plan_.out_dim, plan_.in_dim) for plan_ in todo if plan_.method != "factors"), default=1)
         traced = self._session.trace(inputs, copies=max(1, min(rows, self._batch // len(inputs))))
         other = self._session.trace_other(inputs)
         factorizer = Factorizer(traced, len(inputs), self._matrix_of)
         chunk = {}
         for plan_ in todo:
+            bar.set_postfix_str(plan_.segment.name)
             chunk[plan_.segment] = self._solve(plan_, traced, other, factorizer, start)
             bar.update(len(inputs))
         for segment, part in chunk.items():  # only whole chunks count
@@ -127,7 +129,9 @@ class Measurement:
         begin = time.perf_counter()
         segment, num_inputs = plan_.segment, factorizer.num_inputs
         generic = GraphJacobian(traced.site(segment.source), traced.site(segment.target), num_inputs)
-        operator = factorizer.operator(generic.source, generic.target) if plan_.structured else generic
+        operator, method = generic, plan_.method
+        if plan_.method == "factors":
+            operator, method = factorizer.operator(generic.source, generic.target)
         before = self._found.get(segment, _Found())
         if before.operator is not None and before.operator.equals(operator):  # the same for every input so far
             values, zeros = before.values[-1][:1].expand(num_inputs, -1), before.zeros[-1][:1].expand(num_inputs)
@@ -139,10 +143,8 @@ class Measurement:
                     f"`model` must have finite Jacobians; segment {segment.name!r} has not, among inputs {start} to"
                     f" {start + num_inputs - 1}. Check the scale of the weights.") from error
         floor = floor_of(values, operator, generic, traced, other, self._dtype)
-        structured = isinstance(operator, Product)
-        shared = operator if structured and operator.shape[0] == 1 else None
-        return _Found([values], [zeros], floor, time.perf_counter() - begin,
-                      {"factors" if structured else "autograd"}, shared)
+        shared = operator if isinstance(operator, Product) and operator.shape[0] == 1 else None
+        return _Found([values], [zeros], floor, time.perf_counter() - begin, {method}, shared)
 
     def _spectrum(self, plan_: Plan) -> Spectrum:
         segment = plan_.segment

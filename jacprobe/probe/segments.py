@@ -8,10 +8,10 @@ from itertools import takewhile
 from torch import nn
 
 from jacprobe.errors import ArgumentError
+from jacprobe.modelstate import AFFINE
 from jacprobe.probe.graph import PathGraph
 from jacprobe.probe.trace import Call, Site, Trace
 
-AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
 _WEIGHTED = (*AFFINE, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.Embedding, nn.EmbeddingBag)
 _NOT_WEIGHTED = (  # normalisations and activations belong to the layer of the weights before them
     nn.modules.batchnorm._NormBase,
@@ -20,6 +20,7 @@ _NOT_WEIGHTED = (  # normalisations and activations belong to the layer of the w
     nn.RMSNorm,
     nn.PReLU,
 )
+_PARAMETERS = (nn.ParameterList, nn.ParameterDict)  # never called; they belong to the module that holds them
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,19 @@ def weighted_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Return the modules that own a weight, by qualified name.
 
     Linear, convolutional, recurrent, attention and embedding modules, and any other module with a parameter of two or
-    more dimensions of its own; not normalisations, PReLU, or a whole model that adds a parameter to its children.
+    more dimensions of its own, also in a ParameterList or ParameterDict; not normalisations and PReLU.
     """
     found = {}
     for name, module in model.named_modules():
-        if "parametrizations" in name.split(".") or isinstance(module, _NOT_WEIGHTED):
+        if "parametrizations" in name.split(".") or isinstance(module, (*_NOT_WEIGHTED, *_PARAMETERS)):
             continue
         own = dict(module.named_parameters(recurse=False))
+        for child, parameters in module.named_children():
+            if isinstance(parameters, _PARAMETERS):
+                own |= {f"{child}.{part}": parameter for part, parameter in parameters.named_parameters()}
         for attribute, parametrization in getattr(module, "parametrizations", {}).items():
             own |= {f"{attribute}.{part}": p for part, p in parametrization.named_parameters(recurse=False)}
-        has_children = any(child != "parametrizations" for child, _ in module.named_children())
-        matrix = any(parameter.ndim >= 2 for parameter in own.values()) and not (name == "" and has_children)
-        if isinstance(module, _WEIGHTED) or matrix:
+        if isinstance(module, _WEIGHTED) or any(parameter.ndim >= 2 for parameter in own.values()):
             found[name] = module
     return found
 
@@ -96,15 +98,15 @@ def unprobed(trace: Trace) -> list[Segment]:
     found = []
     for name in trace.weighted:
         if name not in trace.num_calls:
-            reason = "never called in the forward pass"
+            reason = "its forward is never called; where its weight is used directly, the layer around it holds it"
             found.append(Segment(name or "model", "module", None, None, (name or "model",), reason))
     for call in trace.calls:
         reason = None
         if isinstance(call.module, nn.Bilinear):
             reason = "Bilinear takes two inputs; it has no single input-output Jacobian"
         elif _holds_weighted(trace, call):
-            whole = f"{call.name}.input:{call.name}"
-            reason = f"adds parameters to the weighted modules it holds; the segment of all is {whole}"
+            reason = (f"has parameters of its own beside the weighted modules it holds; they act in the layers around"
+                      f" these, within the segment {call.name}.input:{call.name}")
         elif not call.inputs:
             reason = "its input does not depend on the model's input"
         elif len(call.inputs) > 1:
@@ -165,7 +167,8 @@ def _is_on_path(trace: Trace, call: Call) -> bool:
 
 def _holds_weighted(trace: Trace, call: Call) -> bool:
     """Whether the module only adds parameters to weighted modules inside it, as position embeddings to an encoder."""
-    return any(other.module_name.startswith(f"{call.module_name}.") for other in trace.calls)
+    prefix = f"{call.module_name}." if call.module_name else ""
+    return any(other.module_name.startswith(prefix) for other in trace.calls if other is not call)
 
 
 def _interval(trace: Trace, call: Call) -> tuple[int, int]:

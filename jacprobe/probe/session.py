@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jacprobe.errors import ModelError
-from jacprobe.modelstate import check_model, detached_state, preserved
+from jacprobe.modelstate import check_model, detached_state, preserved, unwrapped
 from jacprobe.probe.checks import check_device, check_inputs, check_samples
 from jacprobe.probe.precision import full_precision, working_dtype
 from jacprobe.probe.segments import weighted_modules
@@ -35,7 +35,7 @@ class Session:
         device: str | torch.device | None,
     ):
         check_model(model)
-        self.model = getattr(model, "_orig_mod", model)  # a compiled model hides its modules
+        self.model = unwrapped(model)
         self.output = output
         floating = next((t for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()), None)
         inputs = check_inputs(inputs)

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from jacprobe.errors import NonFiniteError
 from jacprobe.linop import Diagonal, LinearOperator, Matrix, Product
+from jacprobe.probe.budget import operations
+
+_UNINTERRUPTED = 2e9  # operations of one call, a fraction of a second, so that an interruption is heard soon
 
 
 def singular_values(jacobian: LinearOperator, num_inputs: int, *, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -151,6 +154,11 @@ def _svdvals(matrices: Tensor) -> Tensor:
     if not matrices.isfinite().all():  # LAPACK may hide or hang on them
         raise NonFiniteError("`model` must have finite Jacobians; one holds NaN or infinity."
                              " Check the inputs and the scale of the weights.")
+    few = max(1, int(_UNINTERRUPTED / operations(*matrices.shape[1:], 1)))
+    return torch.cat([_svdvals_of_few(part) for part in matrices.split(few)])
+
+
+def _svdvals_of_few(matrices: Tensor) -> Tensor:
     try:
         return torch.linalg.svdvals(matrices)
     except torch.linalg.LinAlgError:  # divide and conquer can fail on repeated values (pytorch#28293); QR does not

@@ -13,7 +13,7 @@ from jacprobe.linop import LinearOperator
 from jacprobe.masks import Masks
 from jacprobe.probe import segments as parts
 from jacprobe.probe.budget import memory_budget
-from jacprobe.probe.checks import check_epsilon, check_pairs
+from jacprobe.probe.checks import check_pairs, check_positive
 from jacprobe.probe.measurement import Measurement
 from jacprobe.probe.operators import GraphJacobian
 from jacprobe.probe.precision import solver_dtype
@@ -103,11 +103,17 @@ def spectra(
     >>> result["0"].values.sub(1).abs().max().item() < 1e-6
     True
     """
-    epsilon = check_epsilon(epsilon)
+    epsilon = check_positive("epsilon", epsilon, "It is the half-width of the band around 1.")
+    if epsilon == float("inf"):
+        raise ArgumentError("`epsilon` must be finite; got inf. It is the half-width of the band around 1.")
+    work = check_positive("work", work, "It is a number of operations; leave it out for 1e12.")
+    if memory is not None:
+        check_positive("memory", memory, "It is a number of bytes; leave it out for half of the free memory.")
     kinds = _check_kinds(kind)
     pairs = check_pairs(segments)
-    if not work > 0:
-        raise ArgumentError(f"`work` must be a positive number of operations; got {work}. Leave it out for 1e12.")
+    if not kinds and not pairs:
+        raise ArgumentError("`kind` must name what to probe where there are no `segments`; got none. Leave it out for"
+                            " layers and end to end.")
     session = Session(model, inputs, output=output, accuracy=accuracy, dtype=dtype, device=device)
     budget = memory_budget(memory, session.device)
     with session.opened():
@@ -177,7 +183,7 @@ def sites(model: nn.Module, inputs: Tensor | np.ndarray, *, output: OutputChoice
 
 
 def _check_kinds(kind: str | Sequence[str]) -> list[str]:
-    kinds = [kind] if isinstance(kind, str) else list(kind)
+    kinds = list(kind) if isinstance(kind, Iterable) and not isinstance(kind, str) else [kind]
     for name in kinds:
         if name not in _KINDS:
             raise UnknownNameError("kind", name, _KINDS)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jacprobe.linop import Product
 from jacprobe.probe.checks import mixing_error
 from jacprobe.probe.factors import Factorizer
 from jacprobe.probe.operators import GraphJacobian
@@ -22,13 +21,13 @@ NUM_SAMPLES = 4
 
 @dataclass(frozen=True)
 class Plan:
-    """A segment with what the survey found: shape of its Jacobian and of what is solved, or why it is not probed."""
+    """A segment with what the survey found: shape of its Jacobian and of what is solved, and how; or why not."""
 
     segment: Segment
     out_dim: int | None = None
     in_dim: int | None = None
     solved: tuple[int, int] = (0, 0)
-    structured: bool = False
+    method: str = "autograd"
     reason: str | None = None
 
 
@@ -54,10 +53,10 @@ def plan(segment: Segment, trace: Trace, fewer: Trace, factorizer: Factorizer, r
             raise mixing_error()
         reason = f"samples mix between {segment.source!r} and {segment.target!r}"
         return Plan(segment, target.dim, source.dim, reason=reason)
-    operator = factorizer.operator(source, target)
+    operator, method = factorizer.operator(source, target)
     solved = solve_size(operator)
     reason = refusal(*solved, shared=operator.shape[0] == 1)
-    return Plan(segment, target.dim, source.dim, solved, isinstance(operator, Product), reason)
+    return Plan(segment, target.dim, source.dim, solved, method, reason)
 
 
 def unfit(site: Site, fewer: Trace) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -63,6 +63,11 @@ class Trace:
     def dtypes(self) -> set[torch.dtype]:
         """The real floating dtypes that the sites have; more than one where the model converts."""
         return {site.dtype for site in self.sites.values() if not site.dtype.is_complex}
+
+    def keep_cuts(self, fits: Callable[[Site], bool]) -> None:
+        """Let only those cuts end a layer that fit; input and output always do."""
+        inner = [site for site in self.cuts[1:-1] if fits(site)]
+        self.cuts = [self.cuts[0], *inner, self.cuts[-1]]
 
     def bytes_per_sample(self) -> float:
         """Estimate the memory of the graph: each distinct tensor, once for its values and once for a gradient."""
@@ -150,12 +155,13 @@ def run(model: nn.Module, state: dict[str, Tensor], inputs: Tensor, *, output: O
         text = str(error).strip().splitlines() or [""]
         raise ModelError(
             f"`model` must accept samples of shape {tuple(inputs.shape[1:])}; its forward pass raised"
-            f" {type(error).__name__}: {text[0].rstrip('.')}. Check the input shape."
+            f" {type(error).__name__}: {text[0].rstrip('.')}. Check the inputs and `output`."
         ) from error
     if not isinstance(result, Tensor):
-        raise ModelError(
-            f"`model` must return one tensor; got {type(result).__name__}. Pick one with output=lambda out: out[0]."
-        )
+        picks = "output=lambda out: out[0]"
+        if isinstance(result, Mapping) and result:
+            picks = f"output=lambda out: out[key], key one of {', '.join(map(repr, result))}"
+        raise ModelError(f"`model` must return one tensor; got {type(result).__name__}. Pick one with {picks}.")
     if not result.is_floating_point() or result.ndim == 0 or result.shape[0] != inputs.shape[0]:
         raise ModelError(
             f"`model` must return a floating tensor with one row per sample; got {result.dtype} of shape"

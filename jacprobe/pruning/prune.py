@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from jacprobe.errors import ArgumentError, DtypeError, ModelError, NonFiniteError, ShapeError, UnknownNameError
 from jacprobe.masks import Masks
-from jacprobe.modelstate import check_model, owned_parameters, plain_name
+from jacprobe.modelstate import AFFINE, check_model, owned_parameters, plain_name, unwrapped
 from jacprobe.pruning.scores import SCORES, ScoreFn
+from jacprobe.randomness import make_generator
 
 PRUNABLE = ("weights", "paper")
-_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 def prune(
@@ -25,7 +25,7 @@ def prune(
     sparsity: float,
     data: object = None,
     prunable: str | Iterable[str] = "weights",
-    seed: int = 0,
+    seed: int | torch.Generator = 0,
     progress: bool | None = None,
 ) -> Masks:
     """Return masks that remove exactly ``round(sparsity * num_prunable)`` weights, those of the lowest scores.
@@ -73,7 +73,7 @@ def prune(
         raise UnknownNameError("method", method, SCORES, "Or pass a callable.")
     names = prunable_names(model, prunable)
     options: dict[str, dict] = {
-        "random": {"generator": torch.Generator().manual_seed(seed)},
+        "random": {"generator": make_generator(seed)},
         "magnitude": {},
         "snip": {"data": data, "progress": progress},
     }
@@ -140,7 +140,7 @@ def prunable_names(model: nn.Module, prunable: str | Iterable[str]) -> list[str]
         if prunable not in PRUNABLE:
             raise UnknownNameError("prunable", prunable, PRUNABLE, "Or pass a list of parameter names.")
         kinds = ("weight", "bias") if prunable == "paper" else ("weight",)
-        layers = {name: module for name, module in model.named_modules() if isinstance(module, _LAYERS)}
+        layers = {name: module for name, module in unwrapped(model).named_modules() if isinstance(module, AFFINE)}
         names = [plain_name(f"{name}.{kind}".lstrip(".")) for name, module in layers.items() for kind in kinds
                  if module._parameters.get(kind, kind) is not None]  # a layer without bias has None there
         for name in names:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from jacprobe.errors import ArgumentError, DtypeError, ModelError
-from jacprobe.modelstate import Owned, detached_state, owned_parameters, preserved
+from jacprobe.modelstate import Owned, detached_state, owned_parameters, preserved, unwrapped
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 ScoreFn = Callable[..., dict[str, Tensor]]
@@ -45,7 +45,7 @@ def snip(model: nn.Module, names: list[str], *, data: Batches, progress: bool | 
     ModelError
         The model does not fit the data, the loss is not finite, or all scores are zero.
     """
-    model = model.module if isinstance(model, nn.DataParallel) else model  # functional_call refuses the wrapper
+    model = unwrapped(model)  # functional_call refuses some wrappers
     owned = owned_parameters(model)
     with preserved(model), torch.inference_mode(False), torch.enable_grad():
         state = detached_state(model)
@@ -53,7 +53,9 @@ def snip(model: nn.Module, names: list[str], *, data: Batches, progress: bool | 
         total = [torch.zeros_like(weight, dtype=torch.float64, requires_grad=False) for weight in weights]
         for inputs, labels in tqdm(_checked(data), desc="snip", unit="batch",
                                    disable=None if progress is None else not progress):
-            loss = _loss(model, state, inputs.to(weights[0], copy=True), labels.to(weights[0].device, copy=True))
+            dtype = weights[0].dtype if inputs.is_floating_point() else inputs.dtype  # token ids stay whole numbers
+            inputs = inputs.to(weights[0].device, dtype, copy=True)
+            loss = _loss(model, state, inputs, labels.to(weights[0].device, copy=True))
             if not loss.isfinite():
                 raise ModelError("`model` must give a finite loss on `data`; got NaN or infinity. Rescale its weights.")
             gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)

@@ -55,6 +55,10 @@ class SpectrumSet:
             raise UnknownNameError("segment", segment, dict.fromkeys(s.segment for s in self.spectra))
         return matches[0]
 
+    def __contains__(self, segment: object) -> bool:
+        """Whether there is a spectrum of this name."""
+        return any(spectrum.segment == segment for spectrum in self.spectra)
+
     @property
     def layers(self) -> list[str]:
         """Names of the layers, in forward order."""
@@ -63,7 +67,8 @@ class SpectrumSet:
     @property
     def end_to_end(self) -> Spectrum:
         """The spectrum from input to output."""
-        return self["end_to_end"]
+        found = [spectrum for spectrum in self.spectra if spectrum.kind == "end_to_end"]
+        return found[0] if found else self["end_to_end"]  # which says what there is
 
     @property
     def is_isometric(self) -> bool:

@@ -15,7 +15,7 @@ def values_frame(spectrum: Spectrum) -> pd.DataFrame:
     zeros = torch.zeros(num_inputs, dtype=torch.int64) if spectrum.zeros is None else spectrum.zeros
     index = np.arange(rank)
     return pd.DataFrame({
-        "segment": pd.Categorical([spectrum.segment] * values.numel()).astype(str),
+        "segment": spectrum.segment,
         "kind": spectrum.kind,
         "input": np.repeat(np.arange(num_inputs), rank),
         "index": np.tile(index, num_inputs),
@@ -30,12 +30,13 @@ def text_row(spectrum: Spectrum, epsilon: float) -> dict[str, str]:
     if spectrum.values is None:
         blank = dict.fromkeys(("mean", "std", "min", "max", "cond", f"within {epsilon:g}", "zeros"), "")
         return {**row, **blank, "floor": "", "label": spectrum.reason or ""}
-    numbers = {name: f"{getattr(spectrum, name):.3g}" for name in ("mean", "std")}
-    small = f"< {spectrum.floor:.1e}" if spectrum.num_under_floor and spectrum.min <= spectrum.floor else ""
-    numbers["min"] = small or f"{spectrum.min:.3g}"
+    numbers = {"mean": f"{spectrum.mean:.3g}", "std": f"{spectrum.std:.3g}"}
+    if spectrum.std <= spectrum.floor:
+        numbers["std"] = f"< {spectrum.floor:.1e}"
+    unresolved = spectrum.num_under_floor > 0 and spectrum.num_zeros == 0
+    numbers["min"] = f"< {spectrum.floor:.1e}" if unresolved else f"{spectrum.min:.3g}"
     numbers["max"] = f"{spectrum.max:.3g}"
-    numbers["cond"] = f"> {spectrum.max / spectrum.floor:.1e}" if small and not spectrum.num_zeros \
-        else f"{spectrum.cond:.3g}"
+    numbers["cond"] = f"> {spectrum.cond:.1e}" if unresolved else f"{spectrum.cond:.3g}"
     numbers[f"within {epsilon:g}"] = f"{100 * spectrum.ldi(epsilon):.1f} %"
     numbers["zeros"] = f"{100 * spectrum.num_zeros / max(1, spectrum.values.numel()):.1f} %"
     return {**row, **numbers, "floor": f"{spectrum.floor:.1e}", "label": spectrum.label}

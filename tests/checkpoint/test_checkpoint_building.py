@@ -193,3 +193,16 @@ def test_classes_and_inputs_are_read_off_by_name_whatever_the_order_in_the_file(
         torch.save({name: state[name] for name in names}, tmp_path / f"{i}.pt")
         loaded = jp.load_model(tmp_path / f"{i}.pt", model="mlp-3-tanh").state_dict()
         assert all(torch.equal(loaded[name], state[name]) for name in state)
+
+
+def test_a_prefix_that_all_names_share_is_dropped_where_the_rest_fit(tmp_path):
+    net = jp.build("mlp-3-tanh", input_shape=(1, 4, 4))
+    torch.save({"state_dict": {f"model.{name}": t for name, t in net.state_dict().items()}}, tmp_path / "a.ckpt")
+    loaded = jp.load_model(tmp_path / "a.ckpt", model=jp.build("mlp-3-tanh", input_shape=(1, 4, 4), seed=1))
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), net.parameters(), strict=True))
+
+
+def test_other_weights_beside_those_taken_are_named(tmp_path):
+    state = jp.build("mlp-3-tanh", input_shape=(1, 4, 4)).state_dict()
+    torch.save({"ema": state, "net_weights": state, "epoch": 3}, tmp_path / "two.pt")
+    assert read_checkpoint(tmp_path / "two.pt").notes == ("unwrapped key 'ema' (also there: net_weights)",)

@@ -169,6 +169,32 @@ def test_nothing_is_replaced_unless_told(run, model_file, tmp_path, option):
 # refusals: one line, nothing written
 
 
+def test_data_of_another_shape_than_the_file_says_are_refused_with_both_shapes(run, model_file):
+    np.save("images.npy", np.zeros((2, 1, 9, 9), np.float32))
+    refused(run("spectrum", model_file, "--data", "images.npy"), "(1, 8, 8)", "has (1, 9, 9)")
+    refused(run("spectrum", model_file, "--data", "digits", "--input-shape", "3,4,5"), "(3, 4, 5), as --input-shape")
+
+
+def test_the_verdict_is_open_where_a_layer_has_no_spectrum(run, tmp_path):
+    net = jp.initialize(jp.build("mlp-3-linear", input_shape=(1, 2, 2), num_classes=3, width=4), "orthogonal")
+    jp.save_model(net, tmp_path / "net.pt")
+    assert "yes, in all 3 layers" in run("spectrum", "net.pt").out
+    (tmp_path / "wide.py").write_text(  # one layer too large for the limit, the other isometric
+        "import torch\nfrom torch import nn\ndef net():\n    wide = nn.Sequential(nn.Linear(40, 40), nn.Tanh(),"
+        " nn.Linear(40, 2, bias=False))\n    nn.init.eye_(wide[2].weight)\n    return wide\n")
+    torch.save({"0.weight": torch.eye(40), "0.bias": torch.zeros(40), "2.weight": torch.eye(2, 40)}, "wide.pt")
+    out = run("spectrum", "wide.pt", "--model", "wide:net", "--input-shape", "40", "--work", "1e5", "--layers").out
+    assert "not known, it holds in 1 of 2 layers and the rest have no spectrum" in out
+
+
+def test_notes_on_the_file_go_to_stderr(run, tmp_path):
+    state = jp.build("mlp-3-tanh", input_shape=(1, 8, 8)).state_dict()
+    torch.save({"ema": state, "other": state}, tmp_path / "two.pt")
+    outcome = run("spectrum", "two.pt", "--model", "mlp-3-tanh", "--data", "digits", "--json")
+    assert "two.pt: unwrapped key 'ema' (also there: other)" in outcome.err
+    json.loads(outcome.out)
+
+
 def test_wrong_outputs_are_refused_before_any_work(run, model_file, tmp_path):
     refused(run("spectrum", "missing.pt", "--output", "out.txt"), "--output must end in .npz", status=2)
     refused(run("spectrum", "missing.pt", "--plot", "out.npz"), "--plot must end in .png", status=2)
@@ -235,7 +261,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(run, tmp_path):
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((2, 1, 9, 9), np.float32), "must accept samples of shape (1, 9, 9)"),
+        (np.zeros((2, 1, 9, 9), np.float32), "must have samples of shape (1, 8, 8)"),
         (np.ones((2, 1, 8, 8), np.int64), "floating"),
         (np.full((2, 1, 8, 8), np.nan, np.float32), "finite"),
         (np.zeros((0, 1, 8, 8), np.float32), "zero samples"),
@@ -279,7 +305,7 @@ def test_models_that_have_no_jacobian_per_sample_are_refused(run, tmp_path, code
         (["--device", "gpu"], "`device` must be one of cpu"),
         (["--dtype", "float16"], "float32, float64"),
         (["--accuracy", "best"], "fast, standard, reference"),
-        (["--epsilon", "0"], "`epsilon` must be positive"),
+        (["--epsilon", "0"], "`epsilon` must be a positive number"),
         (["--segment", "input:act9"], "fc1, act1"),
         (["--segment", "act2:act1"], "must lead from a site"),
         (["--split", "validation"], "train"),

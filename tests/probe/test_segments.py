@@ -10,6 +10,8 @@ from torch.nn.utils import parametrize
 
 import jacprobe as jp
 
+_NEVER_CALLED = "its forward is never called; where its weight is used directly, the layer around it holds it"
+
 
 def _rows(result, kind):
     return [(s.segment, s.source, s.target, s.out_dim, s.in_dim) for s in result if s.kind == kind]
@@ -109,11 +111,11 @@ class _Odd(nn.Module):
     ("module", "reason"),
     [
         ("bilinear", "Bilinear takes two inputs"),
-        ("unused", "never called in the forward pass"),
+        ("unused", _NEVER_CALLED),
         ("constant", "its input does not depend on the model's input"),
         ("frozen", "its input does not depend on the model's input"),
         ("cross", "takes 2 different tensors"),
-        ("cross.out_proj", "never called in the forward pass"),
+        ("cross.out_proj", _NEVER_CALLED),
     ],
 )
 def test_a_module_without_a_jacobian_is_listed_with_the_reason(module, reason):
@@ -241,5 +243,30 @@ class _Encoder(nn.Module):
 def test_a_container_with_parameters_of_its_own_does_not_merge_the_layers_inside():
     result = jp.spectra(nn.Sequential(_Encoder(), nn.Linear(4, 2)), torch.ones(1, 4), kind=("layers", "modules"))
     assert result.layers == ["0.layers.0", "0.layers.2", "1"]
-    assert result["0"].reason == "adds parameters to the weighted modules it holds; the segment of all is 0.input:0"
+    assert result["0"].reason == (
+        "has parameters of its own beside the weighted modules it holds; they act in the layers around these, within"
+        " the segment 0.input:0")
     assert [s.segment for s in result.select("module") if s.reason is None] == ["0.layers.0", "0.layers.2", "1"]
+
+
+class _Bare(nn.Module):
+    def __init__(self, with_linear):
+        super().__init__()
+        self.first = nn.Parameter(torch.eye(4))
+        self.rest = nn.ParameterList([torch.eye(4), torch.eye(4)])
+        self.linear = nn.Linear(4, 4) if with_linear else nn.Identity()
+
+    def forward(self, x):
+        x = torch.tanh(self.linear(x @ self.first))
+        for weight in self.rest:
+            x = torch.tanh(x @ weight)
+        return x
+
+
+def test_bare_parameters_are_never_silent():
+    result = jp.spectra(_Bare(with_linear=True), torch.ones(1, 4))
+    assert result.layers == ["linear"]
+    assert "has parameters of its own beside the weighted modules" in result["model"].reason
+    alone = jp.spectra(_Bare(with_linear=False), torch.ones(1, 4))
+    assert alone.layers == ["model"]
+    assert [s.segment for s in alone if s.reason] == []
