@@ -174,8 +174,9 @@ def verdict(result: SpectrumSet) -> str:
     text = f"Layerwise dynamical isometry (every value within {result.epsilon:g} of 1)"
     unknown = len(result.layers) - len(layers)
     if holding == len(layers):
-        return f"{text}: " + (f"not known, it holds in {holding} of {len(result.layers)} layers and the rest have no spectrum." if unknown
-                              else f"yes, in all {holding} layers.")
+        if unknown:
+            return f"{text}: not known, it holds in {holding} of {len(result.layers)} layers, the rest have no spectrum."
+        return f"{text}: yes, in all {holding} layers."
     judged = f"{len(layers)} layers" + (f" ({unknown} more have no spectrum)" if unknown else "")
     return f"{text}: no, it holds in {holding} of {judged}; least in {worst} ({100 * shares[worst]:.1f} % within)."
 

@@ -44,3 +44,9 @@ def test_markup_in_names_is_printed_as_it_is(run, tmp_path):
 def test_info_runs_nothing_of_a_pickled_module(run, tmp_path):
     torch.save(jp.build("mlp-3-tanh", input_shape=(1, 8, 8)), tmp_path / "module.pt")
     assert run("info", tmp_path / "module.pt").status == 0
+
+
+def test_lists_in_the_provenance_are_shown(run, tmp_path):
+    net = jp.build("mlp-3-tanh", input_shape=(1, 2, 2))
+    jp.save_model(net, tmp_path / "net.pt", provenance={"scales": [0.1, 0.2]})
+    assert "scales 0.1; 0.2" in run("info", tmp_path / "net.pt").out

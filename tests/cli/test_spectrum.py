@@ -184,7 +184,7 @@ def test_the_verdict_is_open_where_a_layer_has_no_spectrum(run, tmp_path):
         " nn.Linear(40, 2, bias=False))\n    nn.init.eye_(wide[2].weight)\n    return wide\n")
     torch.save({"0.weight": torch.eye(40), "0.bias": torch.zeros(40), "2.weight": torch.eye(2, 40)}, "wide.pt")
     out = run("spectrum", "wide.pt", "--model", "wide:net", "--input-shape", "40", "--work", "1e5", "--layers").out
-    assert "not known, it holds in 1 of 2 layers and the rest have no spectrum" in out
+    assert "not known, it holds in 1 of 2 layers, the rest have no spectrum" in out
 
 
 def test_notes_on_the_file_go_to_stderr(run, tmp_path):

@@ -274,3 +274,29 @@ def test_mixing_too_weak_for_the_forward_pass_is_seen_in_the_gradient():
 def test_a_model_whose_output_does_not_repeat_is_refused(noise):
     with pytest.raises(ModelError, match=r"`model` must repeat its output in evaluation mode; two calls .* differ"):
         jp.spectra(_Map(noise), seeded_normal(3, 4))
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="needs the precision settings of torch 2.9")
+@pytest.mark.parametrize(
+    ("owner", "value"),
+    [(torch.backends, "tf32"), (torch.backends.cuda.matmul, "tf32"), (torch.backends.cudnn.conv, "ieee"),
+     (torch.backends.mkldnn.matmul, "bf16")],
+    ids=["all", "cuda products", "cudnn convolutions", "cpu products"],
+)
+def test_any_precision_setting_of_the_caller_is_set_aside_and_restored(owner, value):
+    net, inputs = _plain(), torch.ones(2, 4)
+    expected = jp.spectra(net, inputs)
+    owners = [torch.backends, torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.cudnn.conv,
+              torch.backends.cudnn.rnn, torch.backends.mkldnn, torch.backends.mkldnn.matmul,
+              torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn]
+    before = [one.fp32_precision for one in owners]
+    try:
+        owner.fp32_precision = value
+        during = [one.fp32_precision for one in owners]
+        result = jp.spectra(net, inputs)
+        assert [one.fp32_precision for one in owners] == during
+    finally:
+        for one, setting in zip(owners, before, strict=True):
+            one.fp32_precision = setting
+    for one, other in zip(expected, result, strict=True):
+        assert torch.equal(one.values, other.values)
