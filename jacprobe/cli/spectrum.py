@@ -175,7 +175,8 @@ def verdict(result: SpectrumSet) -> str:
     unknown = len(result.layers) - len(layers)
     if holding == len(layers):
         if unknown:
-            return f"{text}: not known, it holds in {holding} of {len(result.layers)} layers, the rest have no spectrum."
+            total = len(result.layers)
+            return f"{text}: not known, it holds in {holding} of {total} layers, the rest have no spectrum."
         return f"{text}: yes, in all {holding} layers."
     judged = f"{len(layers)} layers" + (f" ({unknown} more have no spectrum)" if unknown else "")
     return f"{text}: no, it holds in {holding} of {judged}; least in {worst} ({100 * shares[worst]:.1f} % within)."

@@ -270,3 +270,24 @@ def test_bare_parameters_are_never_silent():
     alone = jp.spectra(_Bare(with_linear=False), torch.ones(1, 4))
     assert alone.layers == ["model"]
     assert [s.segment for s in alone if s.reason] == []
+
+
+def test_a_data_parallel_wrapper_is_looked_through():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    plain, wrapped = jp.spectra(net, torch.ones(1, 3)), jp.spectra(nn.DataParallel(net), torch.ones(1, 3))
+    assert wrapped.layers == plain.layers == ["0", "2"]
+    assert torch.equal(wrapped.end_to_end.values, plain.end_to_end.values)
+
+
+def test_a_cut_without_the_batch_first_ends_no_layer():
+    class TimeFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.b(torch.tanh(self.a(x)).transpose(0, 1)).transpose(0, 1)
+
+    result = jp.spectra(TimeFirst(), torch.ones(2, 5, 3))
+    assert [s.reason for s in result] == [None] * len(result)
+    assert result.layers == ["a", "b"]
