@@ -49,7 +49,7 @@ class Measurement:
         self._plans: list[Plan] = []
         self._unprobed: list[Segment] = []
         self._found: dict[Segment, _Found] = {}
-        self._batch = _BATCH
+        self._batch, self._chunk = _BATCH, _CHUNK
         self._matrix_of = AffineMatrices(session.state, _SHARE * memory)
 
     def survey(self, kinds: Iterable[Callable[[Trace], list[Segment]]], pairs: Iterable[tuple[str, str]]) -> None:

@@ -40,7 +40,7 @@ def singular_values(jacobian: LinearOperator, num_inputs: int, *, dtype: torch.d
     Raises
     ------
     NonFiniteError
-        A Jacobian holds NaN or infinity; the message names the input.
+        A Jacobian holds NaN or infinity.
     """
     rank = min(jacobian.shape[1:])
     copies = _common_copies(jacobian)

@@ -169,3 +169,25 @@ def test_a_wrong_option_of_jacobian_is_refused(arguments, error, message):
 def test_a_wrong_choice_of_output_is_mended_by_a_right_one():
     net = _Map(lambda x: (x.tanh(), x))
     assert jp.spectra(net, seeded_normal(2, 4), output=lambda out: out[0]).end_to_end.max < 2
+
+
+def test_activation_checkpointing_is_refused_with_the_cure():
+    class Recomputed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return torch.utils.checkpoint.checkpoint(lambda y: torch.tanh(self.fc(y)), x, use_reentrant=False)
+
+    net, inputs = Recomputed(), seeded_normal(5, 4)
+    with pytest.raises(ModelError, match=r"`model` must keep its activations; .*Switch activation checkpointing off"):
+        jp.spectra(net, inputs, accuracy="reference")
+
+
+def test_an_operator_on_one_input_takes_blocks_for_one_input_only():
+    operator = jp.jacobian(nn.Linear(4, 3), seeded_normal(1, 4))
+    with pytest.raises(ShapeError, match=r"`block` must have shape \(1, 4, num_columns\); got \(5, 4, 2\)"):
+        operator.matmat(seeded_normal(5, 4, 2))
+    with pytest.raises(DtypeError, match="`block` must be a tensor; got list"):
+        operator.matmat([1, 2])
