@@ -8,7 +8,7 @@ import pytest
 import jacprobe
 
 ROOT = Path(jacprobe.__file__).parent
-BOTTOM = {"errors", "atomic", "provenance", "modelstate", "randomness", "linop", "masks", "results"}
+BOTTOM = {"errors", "atomic", "provenance", "modelstate", "randomness", "linop", "masks", "results", "solvers"}
 SIBLINGS = {"probe", "pruning", "isometry", "theory", "models", "data", "plotting"}
 ALLOWED = {  # part of the package -> the parts it may import; "" is the package itself
     "": set(),

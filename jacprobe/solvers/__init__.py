@@ -1,0 +1,1 @@
+"""Singular values from linear operators: exact, bounded or estimated. Knows no networks."""
