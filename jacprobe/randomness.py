@@ -20,3 +20,15 @@ def make_generator(seed: int | torch.Generator) -> torch.Generator:
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise DtypeError(f"`seed` must be an integer or a torch.Generator; got {seed!r}. Pass a seed such as 0.")
     return torch.Generator().manual_seed(seed)
+
+
+def drawn_seed(seed: int | torch.Generator) -> int:
+    """Return the integer `seed`, or one that the generator draws: for work that starts several generators from it.
+
+    Raises
+    ------
+    DtypeError
+        It is neither.
+    """
+    generator = make_generator(seed)
+    return seed if isinstance(seed, int) else int(torch.randint(2**62, (), generator=generator))

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jacprobe.cli.options import naming_options
+from jacprobe.cli.sentences import accuracy_note, remarks, verdict
+
 if TYPE_CHECKING:
     import torch
 
@@ -18,6 +21,7 @@ _NUM_INPUTS = 100
 _PLOTS = (".png", ".pdf", ".svg")
 
 
+@naming_options()
 def spectrum(
     file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
     data: Annotated[str, typer.Option(help="digits, mnist, fashion-mnist, cifar-10, random, or an array file ending in"
@@ -37,7 +41,16 @@ def spectrum(
     trust_file: Annotated[bool, typer.Option("--trust-file", help="Run the code that the file brings along.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64; default the model's.")] = None,
-    accuracy: Annotated[str, typer.Option(help="fast, standard or reference.")] = "standard",
+    accuracy: Annotated[str, typer.Option(help="fast, standard, reference, or relative: small values too to full"
+                                               " accuracy, in deep chains.")] = "standard",
+    method: Annotated[str | None, typer.Option(help="How to find the values; default auto, by cost and memory. Any"
+                                                    " other name forces a method, and a wrong one lists them.")] = None,
+    num_values: Annotated[int | None, typer.Option(help="How many of the largest values, where not all.")] = None,
+    num_probes: Annotated[int | None, typer.Option(help="Random vectors per input of an estimate.")] = None,
+    num_steps: Annotated[int | None, typer.Option(help="Products per probe of an estimated density.")] = None,
+    probe_seed: Annotated[int | None, typer.Option(help="Of the random vectors; default 0.")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory budget, in bytes or such as 2GiB; default"
+                                                                    " half of what is free.")] = None,
     epsilon: Annotated[float, typer.Option(help="Half-width of the band around 1 that counts as isometric.")] = 0.1,
     work: Annotated[float, typer.Option(help="Limit on the floating-point operations per segment.")] = 1e12,
     seed: Annotated[int | None, typer.Option(help="Draw the inputs at random; default the first ones.")] = None,
@@ -68,8 +81,10 @@ def spectrum(
         raise ArgumentError(f"`data` must have samples of shape {tuple(shape)}, as {'--input-shape' if asked else file}"
                             f" says; {data} has {tuple(images.shape[1:])}. Choose other data.")
     net = build_model(checkpoint, model=model, input_shape=shape or tuple(images.shape[1:]))
+    solver = {"method": method, "num_values": num_values, "num_probes": num_probes, "num_steps": num_steps,
+              "seed": probe_seed, "memory": memory}
     result = jp.spectra(net, images, kind=kinds, segments=pairs, accuracy=accuracy, epsilon=epsilon, device=device,
-                        dtype=dtype, work=work)
+                        dtype=dtype, work=work, **{key: value for key, value in solver.items() if value is not None})
     for note in checkpoint.notes:
         print(f"{file.name}: {note}", file=sys.stderr)
     source = {"data": data, "split": split if data in STANDARD_NAMES else None, "seed": seed}
@@ -142,44 +157,15 @@ def _print(result: SpectrumSet, name: str, inputs: str) -> None:
     from jacprobe.cli.tables import print_table
 
     table = result.table()
-    reasons = [(spectrum.segment, spectrum.reason) for spectrum in result if spectrum.reason]
     table["label"] = [spectrum.label for spectrum in result]
     del table["floor"]  # for the width of a terminal; the largest stands below
     if set(table["kind"]) <= {"layer", "end_to_end"}:
         del table["kind"]
+    table = table.loc[:, [name in ("shape", "label") or any(table[name]) for name in table]]
     print_table(f"{name}: {inputs}", list(table.columns), table.itertuples(index=False),
                 num_left=1 + list(table.columns).index("shape"))
-    for segment, reason in reasons:
-        print(f"{segment} has no spectrum: {reason}.")
-    print(accuracy_note(result))
-    print(verdict(result))
-
-
-def accuracy_note(*results: SpectrumSet) -> str:
-    """Say in one line how exact the values of these sets are."""
-    floors = [spectrum.floor for result in results for spectrum in result if spectrum.values is not None]
-    if not floors:
-        return "No segment has a spectrum."
-    return f"All values are exact: none is off by more than the floor of its segment, at most {max(floors):.1e}."
-
-
-def verdict(result: SpectrumSet) -> str:
-    """Say in one line whether layerwise dynamical isometry holds, and where it fails most."""
-    layers = [spectrum for spectrum in result.select("layer") if spectrum.values is not None]
-    if not layers:
-        return "Layerwise dynamical isometry: not judged, no layer was probed."
-    shares = {spectrum.segment: spectrum.ldi(result.epsilon) for spectrum in layers}
-    holding = sum(share == 1 for share in shares.values())
-    worst = min(shares, key=shares.get)
-    text = f"Layerwise dynamical isometry (every value within {result.epsilon:g} of 1)"
-    unknown = len(result.layers) - len(layers)
-    if holding == len(layers):
-        if unknown:
-            total = len(result.layers)
-            return f"{text}: not known, it holds in {holding} of {total} layers, the rest have no spectrum."
-        return f"{text}: yes, in all {holding} layers."
-    judged = f"{len(layers)} layers" + (f" ({unknown} more have no spectrum)" if unknown else "")
-    return f"{text}: no, it holds in {holding} of {judged}; least in {worst} ({100 * shares[worst]:.1f} % within)."
+    for line in [*remarks(result), accuracy_note(result), verdict(result)]:
+        print(line)
 
 
 def _write(result: SpectrumSet, path: Path, *, overwrite: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,20 +27,26 @@ class Matrix(LinearOperator):
         return self._apply(self.matrix.mT, block)
 
     def _apply(self, matrix: Tensor, block: Tensor) -> Tensor:
-        return (matrix @ block.unflatten(1, (self.copies, -1))).flatten(1, 2)
+        rows = block.mT.unflatten(2, (self.copies, -1)) @ matrix.mT  # one product of matrices for all rows
+        return rows.flatten(2).mT
 
     def dense(self) -> Tensor:
         return torch.block_diag(*[self.matrix] * self.copies).unsqueeze(0)
 
-    @cached_property
-    def lower(self) -> Tensor:
-        """The triangular L of ``matrix = L Q`` for a wide matrix: same singular values, in float64, computed once."""
-        return torch.linalg.qr(self.matrix.double().mT, mode="r").R.mT
+    def norms_squared(self, side: Literal["rows", "columns"]) -> Tensor:
+        """Return the squared norm of every row or column, float64 (out_dim,) or (in_dim,)."""
+        squares = self.matrix.double() ** 2
+        return squares.sum(1 if side == "rows" else 0).repeat(self.copies)
 
     @cached_property
-    def upper(self) -> Tensor:
-        """The triangular R of ``matrix = Q R`` for a tall matrix: same singular values, in float64, computed once."""
-        return torch.linalg.qr(self.matrix.double(), mode="r").R
+    def one_copy(self) -> Matrix:
+        """The matrix that acts on each part."""
+        return Matrix(self.matrix) if self.copies > 1 else self
+
+    @cached_property
+    def pattern(self) -> Matrix:
+        """1 where the matrix is not 0, in float32."""
+        return Matrix((self.matrix != 0).float(), copies=self.copies)
 
 
 class Diagonal(LinearOperator):

@@ -80,7 +80,7 @@ class LinearOperator(ABC):
         return self.matmat(block)
 
     @property
-    def T(self) -> LinearOperator:  # noqa: N802 (the name that every matrix has)
+    def T(self) -> LinearOperator:
         """The transposed operator."""
         return Transposed(self)
 
@@ -155,5 +155,5 @@ class Transposed(LinearOperator):
         return self.operator.dense().mT
 
     @property
-    def T(self) -> LinearOperator:  # noqa: N802
+    def T(self) -> LinearOperator:
         return self.operator

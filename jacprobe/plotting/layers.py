@@ -12,13 +12,15 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from jacprobe.errors import ArgumentError, DtypeError
 from jacprobe.plotting.layerdata import check_sets, is_flat, layer_order, layer_table, violin_points
 from jacprobe.plotting.style import GROUP, INK, QUIET, SelfShowingFigure, Sizes, name_ticks, percent, value_ticks
-from jacprobe.results import SpectrumSet
+from jacprobe.results import Spectrum, SpectrumSet
 
 _PALETTE = seaborn.color_palette("colorblind")
+_HATCH = "//////"
 _TINY = 1e-300  # the lower edge of a band that reaches zero, on a logarithmic axis
 
 
@@ -36,7 +38,9 @@ def draw_layers(
     """Draw the distribution of singular values per layer, in forward order, and return the Axes.
 
     A violin shows the values of all inputs above the floor, with a dot at their median and a bar between their
-    quartiles; a distribution without width is a line. The bars above the Axes show what a violin cannot: the share of
+    quartiles; a distribution without width is a line. What is not exact looks otherwise, and ``ax.legend()`` tells: the
+    violin of an estimated distribution is hatched and ends where its nodes do, and where there are only bounds, a dashed frame holds all values
+    and its filled part the largest. The bars above the Axes show what a violin cannot: the share of
     values that are zero by structure (solid) and of others that are at or under the floor (pale). A layer without
     a spectrum keeps its slot. A logarithmic axis ends at the lowest 5 % quantile of any violin; a triangle at its
     foot marks a violin that goes on below. ``layers_data`` returns the numbers.
@@ -187,13 +191,17 @@ def _draw(ax: Axes, table: pd.DataFrame, *, epsilon: float, log: bool, violin: M
     sizes = Sizes.of(ax, right - left, table["index"].max() + 1)
     ax.set_yscale("log" if log else "linear")
     _draw_band(ax, epsilon, log=log)
-    _draw_violins(ax, table, sizes, violin)
+    _name_sets(ax, table)
+    estimated = table["label"] == "estimated"
+    _draw_violins(ax, table[~estimated], sizes, violin)
+    _draw_violins(ax, table[estimated], sizes, {"hatch": _HATCH, "alpha": 0.6, **violin})
+    _draw_ranges(ax, table.dropna(subset="high"), sizes)
     _draw_marks(ax, table, sizes)
     ax.set(xlim=(left, right), ylim=_value_limits(table, epsilon, log=log), xlabel="")
     ax.set_ylabel("singular value", fontsize=sizes.font)
     name_ticks(ax, list(slots), list(slots.values()), sizes)
     value_ticks(ax, log=log, font=sizes.font)
-    below = table[table["min"] < ax.get_ylim()[0]]
+    below = table[table[["min", "low"]].min(axis=1) < ax.get_ylim()[0]]
     ax.scatter(below["center"], [0.025] * len(below), s=sizes.line(0.3, 4, 6) ** 2, facecolor=list(below["color"]),
                edgecolor="white", linewidth=0.8, marker="v", zorder=5, transform=ax.get_xaxis_transform())
     if max(slots) % 1:  # the half slot before end to end
@@ -204,10 +212,10 @@ def _draw(ax: Axes, table: pd.DataFrame, *, epsilon: float, log: bool, violin: M
 
 
 def _value_limits(table: pd.DataFrame, epsilon: float, *, log: bool) -> tuple[float, float]:
-    high = np.nanmax([table["max"].max(), 1 + 2 * epsilon])
+    high = np.nanmax([table["max"].max(), table["high"].max(), 1 + 2 * epsilon])
     if not log:
         return 0.0, 1.05 * high
-    low = np.nanmin([table["q05"].min(), max(1 - 2 * epsilon, 0.5)])
+    low = np.nanmin([table["q05"].min(), table.loc[table["top"] > 0, "top"].min(), max(1 - 2 * epsilon, 0.5)])
     pad = (high / low) ** 0.06
     return low / pad, high * pad
 
@@ -218,12 +226,32 @@ def _draw_band(ax: Axes, epsilon: float, *, log: bool) -> None:
     ax.axhline(1, color=QUIET, linewidth=0.8, zorder=0.7)
 
 
-def _draw_violins(ax: Axes, table: pd.DataFrame, sizes: Sizes, violin: Mapping[str, object]) -> None:
-    """Draw every distribution that has a width, by one call of ``seaborn.violinplot``; label one mark per set."""
+def _name_sets(ax: Axes, table: pd.DataFrame) -> None:
+    """Give the legend one mark per set, and one per label that is not exact."""
     for row in table.drop_duplicates("index").itertuples():
         if row.set:
             safe = f" {row.set}" if row.set.startswith("_") else row.set  # a leading underscore would hide it
             ax.scatter([], [], marker="s", color=[row.color], label=safe.replace("$", r"\$"))
+    if ((table["label"] == "estimated") & table["median"].notna()).any():
+        ax.scatter([], [], marker="s", s=60, facecolor="0.85", edgecolor=INK, linewidth=0.5, hatch=_HATCH,
+                   label="estimated")
+    if table["high"].notna().any():
+        ax.scatter([], [], marker="s", s=60, facecolor="none", edgecolor=INK, linestyle="--", label="bounded")
+
+
+def _draw_ranges(ax: Axes, table: pd.DataFrame, sizes: Sizes) -> None:
+    """Draw a frame around what only has bounds, and fill it where the largest values are."""
+    width, line = 0.7 * sizes.width, sizes.line(0.04, 0.6, 1.2)
+    for row in table.itertuples():
+        left, low, top = row.center - width / 2, max(row.low, _TINY), max(row.top, _TINY)
+        ax.add_patch(Rectangle((left, low), width, row.high - low, fill=False, edgecolor=row.color, linestyle="--",
+                               linewidth=line, zorder=2.4))
+        ax.add_patch(Rectangle((left, top), width, row.high - top, facecolor=(row.color, 0.6), edgecolor=row.color,
+                               linewidth=line, zorder=2.5))
+
+
+def _draw_violins(ax: Axes, table: pd.DataFrame, sizes: Sizes, violin: Mapping[str, object]) -> None:
+    """Draw every distribution that has a width, by one call of ``seaborn.violinplot``."""
     points = {(row.index, row.position): violin_points(row.spectrum) for row in table.itertuples(index=False)}
     frames = [pd.DataFrame({"set": i, "x": x, "value": value}) for (i, x), value in points.items() if value.size]
     if not frames:
@@ -242,15 +270,25 @@ def _draw_marks(ax: Axes, table: pd.DataFrame, sizes: Sizes) -> None:
     """Draw median and quartiles; a line for a distribution without width; a word where there is none."""
     known = table.dropna(subset="median")
     flat = known[is_flat(known["min"], known["max"])]
-    ax.hlines(flat["median"], flat["center"] - 0.42 * sizes.width, flat["center"] + 0.42 * sizes.width,
-              color=list(flat["color"]), linewidth=sizes.line(0.2, 1.2, 3), zorder=2.5)
+    for line, some in (("-", flat["label"] != "estimated"), (":", flat["label"] == "estimated")):
+        rows = flat[some]
+        ax.hlines(rows["median"], rows["center"] - 0.42 * sizes.width, rows["center"] + 0.42 * sizes.width,
+                  color=list(rows["color"]), linestyle=line, linewidth=sizes.line(0.2, 1.2, 3), zorder=2.5)
     ax.vlines(known["center"], known["q25"], known["q75"], color=INK, linewidth=sizes.line(0.16, 0.8, 4), zorder=3)
     ax.scatter(known["center"], known["median"], s=sizes.line(0.26, 1.6, 5) ** 2, color="white", edgecolor=INK,
                linewidth=sizes.line(0.04, 0.3, 0.8), zorder=4)
-    for row in table[table["median"].isna()].itertuples():
-        word = "no spectrum" if math.isnan(row.zeros) else "all zero" if row.zeros == 1 else "under floor"
-        ax.text(row.center, 0.03, word, transform=ax.get_xaxis_transform(), rotation=90, ha="center", va="bottom",
-                color=QUIET, fontsize=min(sizes.font - 1, max(sizes.violin, 4.5)))
+    for row in table[table["median"].isna() & table["high"].isna()].itertuples():
+        ax.text(row.center, 0.03, _word(row.spectrum), transform=ax.get_xaxis_transform(), rotation=90, ha="center",
+                va="bottom", color=QUIET, fontsize=min(sizes.font - 1, max(sizes.violin, 4.5)))
+
+
+def _word(spectrum: Spectrum) -> str:
+    """Say why there is nothing to draw of this spectrum."""
+    if not spectrum.is_known:
+        return "no spectrum"
+    if not (spectrum.is_complete or spectrum.density is not None):
+        return "moments only"
+    return "all zero" if spectrum.num_zeros == spectrum.num_inputs * spectrum.dim else "under floor"
 
 
 def _draw_strip(ax: Axes, table: pd.DataFrame, sizes: Sizes) -> None:

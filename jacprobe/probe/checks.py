@@ -86,6 +86,13 @@ def check_positive(name: str, value: object, cure: str) -> float:
     return float(value)
 
 
+def check_count(name: str, value: object) -> None:
+    """Raise ArgumentError where `value` is no whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ArgumentError(f"`{name}` must be a whole number of at least 1; got {value!r}. Leave it out for the"
+                            " default.")
+
+
 def check_pairs(segments: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the pairs of names in `segments`, each once."""
     pairs = list(segments) if isinstance(segments, Iterable) and not isinstance(segments, str) else [segments]

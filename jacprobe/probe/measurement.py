@@ -1,7 +1,8 @@
-"""The long work: plan the segments on a few samples, then run all inputs through them, chunk by chunk."""
+"""The long work: survey the segments on a few samples, then run all inputs through them, chunk by chunk."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,63 +12,78 @@ from torch import Tensor
 from tqdm import tqdm
 
 from jacprobe.errors import BudgetError, NonFiniteError
-from jacprobe.linop import Product
+from jacprobe.linop import LinearOperator, Product
 from jacprobe.probe import segments as parts
-from jacprobe.probe.budget import bytes_per_input, refusal
-from jacprobe.probe.factors import AffineMatrices, Factorizer
+from jacprobe.probe.affine import AffineFactors
+from jacprobe.probe.choice import Choice, Request, choose
+from jacprobe.probe.factors import Factorizer
+from jacprobe.probe.methods import Parts
 from jacprobe.probe.operators import GraphJacobian
-from jacprobe.probe.rounding import floor_of
+from jacprobe.probe.rounding import Rounding, rounding_of
 from jacprobe.probe.segments import Segment
 from jacprobe.probe.session import Session
-from jacprobe.probe.solve import singular_values
-from jacprobe.probe.survey import NUM_SAMPLES, Plan, plan, unfit
+from jacprobe.probe.signals import Signals
+from jacprobe.probe.survey import NUM_SAMPLES, Survey, survey, unfit
 from jacprobe.probe.trace import Trace
 from jacprobe.results import Spectrum
 
-_CHUNK = 256  # inputs per forward pass: large enough for speed, small enough for a progress bar
 _BATCH = 64  # rows that one backward pass should give where inputs are few
+_CHUNK = 2**26  # bytes of activations of one forward pass: large enough for speed, small enough for a progress bar
+_MOST = 4096  # inputs of one forward pass
 _SHARE = 0.25  # of the memory budget: for matrices that are kept for all inputs, and for activations
+_CHECKED = 256  # most inputs on which rounding errors are measured
+_SMALL = 2**16  # bytes of activations of one input up to which many inputs are checked
+_OVERHEAD = 0.05  # share of the work that may go into measuring rounding errors
+_CHECK_COST = 9  # of one input: forward and two backward passes, in working precision and in float64
 
 
 @dataclass
-class _Found:
-    """What is known of one segment so far: a part per chunk of inputs."""
+class _Work:
+    """One segment: what is known of it before and, chunk by chunk, found."""
 
-    values: list[Tensor] = field(default_factory=list)
-    zeros: list[Tensor] = field(default_factory=list)
-    floor: float = 0.0
+    survey: Survey
+    choice: Choice
+    rounding: Rounding | None = None
+    chunks: list[Parts] = field(default_factory=list)
+    error: float = 0.0
     seconds: float = 0.0
-    methods: set[str] = field(default_factory=set)
     operator: Product | None = None  # the last one, where it is the same for every input
+
+    @property
+    def segment(self) -> Segment:
+        return self.survey.segment
+
+    @property
+    def reason(self) -> str | None:
+        return self.survey.reason or self.choice.reason
 
 
 class Measurement:
-    """Spectra of the segments of one session, within a budget of `memory` (bytes) and `work` (operations)."""
+    """Spectra of the segments of one session, as asked for by `request`."""
 
-    def __init__(self, session: Session, *, memory: float, work: float, dtype: torch.dtype):
-        self._session, self._memory, self._work, self._dtype = session, memory, work, dtype
-        self._plans: list[Plan] = []
+    def __init__(self, session: Session, request: Request):
+        self._session, self._request = session, request
+        self._works: list[_Work] = []
         self._unprobed: list[Segment] = []
-        self._found: dict[Segment, _Found] = {}
-        self._batch, self._chunk = _BATCH, _CHUNK
-        self._matrix_of = AffineMatrices(session.state, _SHARE * memory)
+        self._affine = AffineFactors(session.state, _SHARE * request.memory)
+        self._signals = Signals()
 
     def survey(self, kinds: Iterable[Callable[[Trace], list[Segment]]], pairs: Iterable[tuple[str, str]]) -> None:
-        """List the segments of these kinds and pairs of sites, and plan each on a few samples."""
+        """List the segments of these kinds and pairs of sites, and choose a method for each by a few samples."""
         traced, fewer = self._session.survey_traces()
         traced.keep_cuts(lambda site: unfit(site, fewer) is None)
         wanted = [segment for segments_of in kinds for segment in segments_of(traced)]
         wanted += [parts.pair(traced, source, target) for source, target in pairs]
         self._unprobed = parts.unprobed(traced)
-        factorizer = Factorizer(traced, NUM_SAMPLES, self._matrix_of)
-        self._plans = [plan(segment, traced, fewer, factorizer, self._refusal) for segment in wanted]
-        activations = _SHARE * self._memory / traced.bytes_per_sample()
+        factorizer = Factorizer(traced, NUM_SAMPLES, self._affine)
+        for segment in wanted:
+            seen = survey(segment, traced, fewer, factorizer)
+            choice = Choice(None) if seen.reason else choose(seen, self._request)
+            self._works.append(_Work(dataclasses.replace(seen, product=None, generic=None), choice))
+        self._bytes_per_sample = traced.bytes_per_sample()
+        activations = _SHARE * self._request.memory / self._bytes_per_sample
         self._batch = _fitting(_BATCH, activations)
-        self._chunk = _fitting(_CHUNK, activations)
-
-    def _refusal(self, rows: int, columns: int, *, shared: bool) -> str | None:
-        num_inputs = 1 if shared else len(self._session.inputs)
-        return refusal(rows, columns, num_inputs, memory=self._memory, work=self._work)
+        self._chunk = _fitting(min(_MOST, max(_BATCH, _CHUNK / self._bytes_per_sample)), activations)
 
     def run(self, progress: bool | None) -> list[Spectrum]:
         """Solve all segments on all inputs; a chunk that does not fit the device is halved.
@@ -79,12 +95,14 @@ class Measurement:
         NonFiniteError
             A Jacobian is not finite.
         """
-        todo = [plan_ for plan_ in self._plans if plan_.reason is None]
-        need = max((bytes_per_input(*plan_.solved) for plan_ in todo), default=1.0)
-        inputs, start, size = self._session.inputs, 0, _fitting(self._chunk, self._memory / need)
+        todo = [work for work in self._works if work.reason is None]
+        need = max((work.choice.bytes_per_input for work in todo), default=0.0)
+        inputs, start = self._session.inputs, 0
+        size = _fitting(self._chunk, self._request.memory / max(1.0, need))
         bar = tqdm(total=len(inputs) * len(todo), desc="spectra", unit="spectrum",
                    disable=None if progress is None else not progress)
         with bar:
+            self._measure_rounding(todo)
             while todo and start < len(inputs):
                 fitted = self._fits(todo, inputs[start : start + size], start, bar)
                 if fitted:
@@ -96,9 +114,35 @@ class Measurement:
                 size, self._batch = max(1, size // 2), max(1, self._batch // 2)
                 torch.cuda.empty_cache()
                 bar.update(start * len(todo) - bar.n)  # back to the last whole chunk
-        return [self._spectrum(plan_) for plan_ in self._plans] + [self._reasoned(s, s.reason) for s in self._unprobed]
+        return [self._spectrum(work) for work in self._works] + [self._reasoned(s, s.reason) for s in self._unprobed]
 
-    def _fits(self, todo: list[Plan], inputs: Tensor, start: int, bar: tqdm) -> bool:
+    def _measure_rounding(self, todo: list[_Work]) -> None:
+        """Compare the Jacobians of some inputs, evenly spread, with those of the model in float64."""
+        if not todo:
+            return
+        inputs = self._session.some(self._num_checked(todo))
+        traced, other = self._session.trace(inputs), self._session.trace_other(inputs)
+        self._signals.pull(traced, _ends(todo))
+        factorizer = Factorizer(traced, len(inputs), self._affine)
+        for work in todo:
+            begin = time.perf_counter()
+            generic = GraphJacobian(*self._sites(work, traced), len(inputs))
+            operator = factorizer.product(generic.source, generic.target) if work.choice.structured else None
+            work.rounding = rounding_of(operator or generic, generic, traced, other)
+            work.seconds += time.perf_counter() - begin
+
+    def _num_checked(self, todo: list[_Work]) -> int:
+        """All inputs of a small run; otherwise so many that they cost a small share of the whole."""
+        products = max(1 if work.choice.structured else work.choice.products for work in todo)
+        num_inputs = len(self._session.inputs)
+        fair = _OVERHEAD * num_inputs * (1 + products) / _CHECK_COST
+        least = NUM_SAMPLES if self._bytes_per_sample > _SMALL else 64
+        return min(num_inputs, _CHECKED, max(least, int(fair)))
+
+    def _sites(self, work: _Work, traced: Trace):
+        return traced.site(work.segment.source), traced.site(work.segment.target)
+
+    def _fits(self, todo: list[_Work], inputs: Tensor, start: int, bar: tqdm) -> bool:
         """Run one chunk; False where the device ran out of memory, all of the chunk released by then."""
         try:
             self._run_chunk(todo, inputs, start, bar)
@@ -106,55 +150,50 @@ class Measurement:
             return False
         return True
 
-    def _run_chunk(self, todo: list[Plan], inputs: Tensor, start: int, bar: tqdm) -> None:
-        rows = max((min(plan_.out_dim, plan_.in_dim) for plan_ in todo if plan_.method != "factors"), default=1)
-        traced = self._session.trace(inputs, copies=max(1, min(rows, self._batch // len(inputs))))
-        other = self._session.trace_other(inputs)
-        factorizer = Factorizer(traced, len(inputs), self._matrix_of)
-        chunk = {}
-        for plan_ in todo:
-            bar.set_postfix_str(plan_.segment.name)
-            chunk[plan_.segment] = self._solve(plan_, traced, other, factorizer, start)
+    def _run_chunk(self, todo: list[_Work], inputs: Tensor, start: int, bar: tqdm) -> None:
+        products = max((work.choice.products for work in todo if not work.choice.structured), default=1)
+        copies = max(1, min(products, self._batch // len(inputs)))
+        self._signals.watch(_ends(todo), len(inputs))
+        traced = self._session.trace(inputs, copies=copies, observe=self._signals.observe)
+        factorizer = Factorizer(traced, len(inputs), self._affine)
+        found = []
+        for work in todo:
+            bar.set_postfix_str(work.segment.name)
+            begin = time.perf_counter()
+            found.append((work, *self._solve(work, traced, factorizer, start), begin, time.perf_counter()))
             bar.update(len(inputs))
-        for segment, part in chunk.items():  # only whole chunks count
-            found = self._found.setdefault(segment, _Found())
-            found.values += part.values
-            found.zeros += part.zeros
-            found.floor = max(found.floor, part.floor)
-            found.seconds += part.seconds
-            found.methods |= part.methods
-            found.operator = part.operator
+        for work, chunk, operator, begin, end in found:  # only whole chunks count
+            work.chunks.append(chunk)
+            work.operator = operator if isinstance(operator, Product) and operator.shape[0] == 1 else None
+            work.error = max(work.error, work.choice.method.error(operator, chunk))
+            work.seconds += end - begin
+        self._signals.keep()
 
-    def _solve(self, plan_: Plan, traced: Trace, other: Trace | None, factorizer: Factorizer, start: int) -> _Found:
-        begin = time.perf_counter()
-        segment, num_inputs = plan_.segment, factorizer.num_inputs
-        generic = GraphJacobian(traced.site(segment.source), traced.site(segment.target), num_inputs)
-        operator, method = generic, plan_.method
-        if plan_.method == "factors":
-            operator, method = factorizer.operator(generic.source, generic.target)
-        before = self._found.get(segment, _Found())
-        if before.operator is not None and before.operator.equals(operator):  # the same for every input so far
-            values, zeros = before.values[-1][:1].expand(num_inputs, -1), before.zeros[-1][:1].expand(num_inputs)
-        else:
-            try:
-                values, zeros = singular_values(operator, num_inputs, dtype=self._dtype)
-            except NonFiniteError as error:
-                raise NonFiniteError(
-                    f"`model` must have finite Jacobians; segment {segment.name!r} has not, among inputs {start} to"
-                    f" {start + num_inputs - 1}. Check the scale of the weights.") from error
-        floor = floor_of(values, operator, generic, traced, other, self._dtype)
-        shared = operator if isinstance(operator, Product) and operator.shape[0] == 1 else None
-        return _Found([values], [zeros], floor, time.perf_counter() - begin, {method}, shared)
+    def _solve(self, work: _Work, traced: Trace, factorizer: Factorizer, start: int) -> tuple[Parts, LinearOperator]:
+        generic, num_inputs = GraphJacobian(*self._sites(work, traced), factorizer.num_inputs), factorizer.num_inputs
+        operator = factorizer.product(generic.source, generic.target) if work.choice.structured else None
+        operator = operator or generic
+        if work.operator is not None and work.operator.equals(operator):  # the same for every input so far
+            return {key: part[:1].expand(num_inputs, *part.shape[1:]) for key, part in work.chunks[-1].items()}, operator
+        try:
+            return work.choice.method.solve(operator, num_inputs, start), operator
+        except NonFiniteError as error:
+            raise NonFiniteError(
+                f"`model` must have finite Jacobians; segment {work.segment.name!r} has not, among inputs {start} to"
+                f" {start + num_inputs - 1}. Check the scale of the weights.") from error
 
-    def _spectrum(self, plan_: Plan) -> Spectrum:
-        segment = plan_.segment
-        if plan_.reason is not None:
-            return self._reasoned(segment, plan_.reason, plan_.out_dim, plan_.in_dim)
-        found = self._found[segment]
-        method = f"{' and '.join(sorted(found.methods))} + svd {str(self._dtype).removeprefix('torch.')}"
-        return Spectrum(segment.name, segment.kind, segment.source, segment.target, plan_.out_dim, plan_.in_dim,
-                        len(self._session.inputs), torch.cat(found.values), torch.cat(found.zeros), method, "exact",
-                        found.floor, found.seconds, segment.modules)
+    def _spectrum(self, work: _Work) -> Spectrum:
+        segment, seen, method = work.segment, work.survey, work.choice.method
+        if work.reason is not None:
+            return self._reasoned(segment, work.reason, seen.out_dim, seen.in_dim)
+        together = {key: torch.cat([chunk[key] for chunk in work.chunks]) for key in work.chunks[0]}
+        name = f"{'factors' if work.choice.structured else 'autograd'} + {method.name}"
+        return Spectrum(
+            segment.name, segment.kind, segment.source, segment.target, seen.out_dim, seen.in_dim,
+            len(self._session.inputs), method=name, label=method.label, seconds=work.seconds, modules=segment.modules,
+            floor=work.rounding.floor(method.norm(together)) + work.error, note=work.choice.note,
+            **method.fields(together), **self._signals.fields(segment),
+        )
 
     def _reasoned(self, segment: Segment, reason: str, *shape: int | None) -> Spectrum:
         out_dim, in_dim = shape or (None, None)
@@ -162,6 +201,10 @@ class Measurement:
                         len(self._session.inputs), modules=segment.modules, reason=reason)
 
 
-def _fitting(limit: int, quotient: float) -> int:
+def _ends(works: list[_Work]) -> set[str]:
+    return {site for work in works for site in (work.segment.source, work.segment.target)}
+
+
+def _fitting(limit: float, quotient: float) -> int:
     """Return the whole part of `quotient`, at least 1 and at most `limit`."""
     return max(1, int(min(limit, quotient)))

@@ -60,7 +60,7 @@ class GraphJacobian(LinearOperator):
         ModelError
             An operation between the sites has no second derivative.
         """
-        if self._pullback is None:
+        if not self.is_differentiable_twice:
             raise ModelError(
                 f"`model` must be differentiable twice between {self.source.name!r} and {self.target.name!r}; an"
                 " operation there is not. Use products with the transpose."
@@ -89,11 +89,16 @@ class GraphJacobian(LinearOperator):
         tolerance = torch.finfo(self.target.dtype).eps ** 0.75 * transposed.double().norm() * v.double().norm()
         return (zero, pulled) if gap <= tolerance else None
 
+    @property
+    def is_differentiable_twice(self) -> bool:
+        """Whether products with the Jacobian itself go through autograd, as those with its transpose do."""
+        return self._pullback is not None
+
     def _rmatmat(self, block: Tensor) -> Tensor:
         return self._columns(self.vjp, block, self.target, self.source)
 
     def _matmat(self, block: Tensor) -> Tensor:
-        if self._pullback is None:
+        if not self.is_differentiable_twice:
             with full_precision(self.device):
                 return self.dense() @ block
         return self._columns(self.jvp, block, self.source, self.target)

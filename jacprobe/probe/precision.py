@@ -9,12 +9,14 @@ import torch
 
 from jacprobe.errors import ArgumentError, UnknownNameError
 
-ACCURACIES = ("fast", "standard", "reference")
+ACCURACIES = ("fast", "standard", "reference", "relative")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def working_dtype(model_dtype: torch.dtype, accuracy: str, dtype: str | torch.dtype | None) -> torch.dtype:
-    """Return the dtype in which the model runs: its own, float32 for half precision, float64 for "reference".
+    """Return the dtype in which the model runs.
+
+    Its own, float32 for half precision and for "fast", float64 for "reference" and "relative".
 
     Raises
     ------
@@ -27,21 +29,21 @@ def working_dtype(model_dtype: torch.dtype, accuracy: str, dtype: str | torch.dt
         raise UnknownNameError("accuracy", accuracy, ACCURACIES)
     wanted = None
     if dtype is not None:
-        name = str(dtype).removeprefix("torch.")
+        name = _name(dtype)
         if name not in _DTYPES:
             raise UnknownNameError("dtype", name, _DTYPES)
         wanted = _DTYPES[name]
-    if accuracy == "reference":
-        if wanted not in (None, torch.float64):
-            raise ArgumentError("`dtype` must be float64 with accuracy 'reference'; got float32. Leave one of them"
-                                " out.")
-        return torch.float64
+    needed = {"fast": torch.float32, "reference": torch.float64, "relative": torch.float64}.get(accuracy)
+    if needed is not None:
+        if wanted not in (None, needed):
+            raise ArgumentError(f"`dtype` must be {_name(needed)} with accuracy {accuracy!r}; got {_name(wanted)}."
+                                " Leave one of them out.")
+        return needed
     return wanted or (model_dtype if model_dtype == torch.float64 else torch.float32)
 
 
-def solver_dtype(accuracy: str) -> torch.dtype:
-    """Return the dtype of the decomposition: float32 for "fast", else float64."""
-    return torch.float32 if accuracy == "fast" else torch.float64
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 @contextlib.contextmanager

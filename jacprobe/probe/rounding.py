@@ -1,6 +1,8 @@
-"""How far a Jacobian in working precision is from the one of the same model in float64, measured on every input."""
+"""How far a Jacobian in working precision is from the one of the same model in float64, measured on some inputs."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,40 +16,38 @@ _COLUMNS = 2
 _SAFETY = 6  # norms of random products scatter: even an error of rank one is underrated in one case of forty
 
 
-def floor_of(
-    values: Tensor,
-    operator: LinearOperator,
-    generic: GraphJacobian,
-    trace: Trace,
-    other: Trace | None,
-    solver: torch.dtype,
-) -> float:
-    """Return a bound on the absolute error of all singular values of a chunk of inputs.
+class Rounding(NamedTuple):
+    """Bound on the Frobenius norm of the error of a Jacobian: relative to that of the Jacobian, or absolute."""
 
-    Products of random vectors with the error matrix have its Frobenius norm in the root mean square, and singular
-    values err by no more than the norm (Weyl). The reference is the model in float64. Errors of a float64 model are
-    those of float32 scaled by the ratio of the units. A model that does not run in both throughout gets an a-priori
-    bound from the size of its graph.
+    relative: float
+    absolute: float
+
+    def floor(self, norm: float) -> float:
+        """Return the bound for Jacobians of Frobenius norm up to `norm`; no singular value errs by more (Weyl)."""
+        return max(self.relative * norm, self.absolute)
+
+
+def rounding_of(operator: LinearOperator, generic: GraphJacobian, trace: Trace, other: Trace | None) -> Rounding:
+    """Measure the error of a Jacobian on some inputs.
+
+    Products of random vectors with the error matrix have its Frobenius norm in the root mean square. The reference is
+    the model in float64. Errors of a float64 model are those of float32 scaled by the ratio of the units. A model that
+    does not run in both throughout gets an a-priori bound from the size of its graph.
 
     Parameters
     ----------
-    values
-        (num_inputs, rank), what was computed.
     operator, generic, trace
-        The Jacobian as it was used, the same from the graph alone, and the trace of both.
+        The Jacobian as it is used, the same from the graph alone, and the trace of both.
     other
         Trace of the same inputs in the other precision: float64, or float32 where the model is in float64.
-    solver
-        Precision of the decomposition.
     """
-    norms = values.norm(dim=1)
-    decomposition = torch.finfo(solver).eps * 4 * max(operator.shape[1:]) ** 0.5 * float(values.max())
     unit = max(torch.finfo(dtype).eps for dtype in trace.dtypes)
     if other is None:
-        return float(norms.max()) * unit * len(trace.graph.order) ** 0.5 * 16 * _SAFETY + decomposition
+        return Rounding(_SAFETY * unit * len(trace.graph.order) ** 0.5 * 16, 0.0)
     error, exact = _errors(operator, generic, _same_sites(generic, other))
     relative = torch.where(error > 0, error / exact.clamp(min=torch.finfo(torch.float64).tiny), 0).clamp(min=2 * unit)
-    return _SAFETY * float(torch.maximum(relative * norms, error).max()) + decomposition
+    resolved = exact > 0
+    return Rounding(_SAFETY * float(torch.where(resolved, relative, 2 * unit).max()), _SAFETY * float(error.max()))
 
 
 def noise(jacobian: GraphJacobian, dtype: torch.dtype) -> Tensor:

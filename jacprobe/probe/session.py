@@ -15,7 +15,7 @@ from jacprobe.probe.checks import check_device, check_inputs, check_samples
 from jacprobe.probe.precision import full_precision, working_dtype
 from jacprobe.probe.segments import weighted_modules
 from jacprobe.probe.survey import stack_samples
-from jacprobe.probe.trace import OutputChoice, Trace, run, trace
+from jacprobe.probe.trace import Observer, OutputChoice, Trace, run, trace
 
 
 class Session:
@@ -55,10 +55,14 @@ class Session:
             check_samples(lambda x: run(self.model, self.state, x, output=self.output), few)
             yield self
 
-    def trace(self, inputs: Tensor, copies: int = 1) -> Trace:
+    def some(self, count: int) -> Tensor:
+        """Return `count` of the inputs, evenly spread."""
+        return stack_samples(self.inputs, count)
+
+    def trace(self, inputs: Tensor, copies: int = 1, observe: Observer | None = None) -> Trace:
         """Trace the model on `inputs`, each `copies` times, in the working precision."""
         batch = inputs.to(self.device).repeat(copies, *[1] * (inputs.ndim - 1))
-        return trace(self.model, self.state, batch, output=self.output, weighted=self.weighted)
+        return trace(self.model, self.state, batch, output=self.output, weighted=self.weighted, observe=observe)
 
     def trace_fewer(self, than: int) -> Trace:
         """Trace another number of samples than `than`, to see which dimensions of which sites are the batch."""

@@ -13,14 +13,15 @@ from jacprobe.linop import LinearOperator
 from jacprobe.masks import Masks
 from jacprobe.probe import segments as parts
 from jacprobe.probe.budget import memory_budget
-from jacprobe.probe.checks import check_pairs, check_positive
+from jacprobe.probe.checks import check_count, check_pairs, check_positive
+from jacprobe.probe.choice import METHODS, Request
 from jacprobe.probe.measurement import Measurement
 from jacprobe.probe.operators import GraphJacobian
-from jacprobe.probe.precision import solver_dtype
 from jacprobe.probe.session import Session
 from jacprobe.probe.survey import mixes, unfit
 from jacprobe.probe.trace import OutputChoice
 from jacprobe.provenance import environment
+from jacprobe.randomness import drawn_seed
 from jacprobe.results import SpectrumSet
 
 _KINDS = {"layers": parts.layers, "modules": parts.modules, "end_to_end": parts.end_to_end,
@@ -38,8 +39,13 @@ def spectra(
     epsilon: float = 0.1,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
-    memory: float | None = None,
-    work: float = 1e12,
+    method: str = "auto",
+    num_values: int = 6,
+    num_probes: int | None = None,
+    num_steps: int = 40,
+    seed: int | torch.Generator = 0,
+    memory: float | str | None = None,
+    work: float = 1e13,
     progress: bool | None = None,
 ) -> SpectrumSet:
     """Compute the singular values of the Jacobians of a model's layers, modules or any of its segments.
@@ -60,17 +66,29 @@ def spectra(
     output
         Picks the output tensor where the model returns several.
     accuracy
-        "fast": float32 decompositions. "standard": the model in its own precision, decompositions in float64.
-        "reference": all in float64.
+        "fast": the model in float32. "standard": the model in its own precision, decompositions in float64.
+        "reference": all in float64. "relative": all in float64, and small singular values to full relative accuracy,
+        by the factors of plain chains.
     epsilon
         Half-width of the band around 1 that counts as isometric.
     device, dtype
         Where and in what the model runs; default its own (half precision runs in float32).
+    method
+        "auto": exact where that fits `memory` and `work`; otherwise rigorous bounds where there are any, or the
+        estimated density, or two moments; the result's `note` says why. "exact": exact or a reason why not, by an SVD
+        ("svd") or the eigenvalues of squares in float64 ("gram") where it matters. "fourier": exactly, circular
+        convolutions. "bounds": intervals for zero-padded convolutions. "density": the distribution, by stochastic
+        Lanczos quadrature. "largest": the `num_values` largest, with intervals. "moments": mean square and relative
+        variance.
+    num_values, num_probes, num_steps
+        Of the matrix-free methods: values per input, random probes per input (default by the size of the segment) and
+        Lanczos steps per probe.
+    seed
+        Of the random probes.
     memory
-        Budget in bytes; default half of the free memory.
+        Budget in bytes, or a text such as "2GiB"; default half of the free memory.
     work
-        Limit on the floating-point operations of one segment's decompositions. A segment beyond `memory` or `work`
-        gets a reason instead of a spectrum.
+        Limit on the floating-point operations of one segment.
     progress
         Whether to show progress on stderr; default only on a terminal.
 
@@ -106,18 +124,25 @@ def spectra(
     epsilon = check_positive("epsilon", epsilon, "It is the half-width of the band around 1.")
     if epsilon == float("inf"):
         raise ArgumentError("`epsilon` must be finite; got inf. It is the half-width of the band around 1.")
-    work = check_positive("work", work, "It is a number of operations; leave it out for 1e12.")
-    if memory is not None:
-        check_positive("memory", memory, "It is a number of bytes; leave it out for half of the free memory.")
+    work = check_positive("work", work, "It is a number of operations; leave it out for 1e13.")
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
+    if accuracy == "relative" and method not in ("auto", "exact"):
+        raise ArgumentError(f"`method` must be left out with accuracy 'relative'; got {method!r}. Leave one of them out.")
+    counts = {"num_values": num_values, "num_steps": num_steps, "num_probes": 1 if num_probes is None else num_probes}
+    for name, count in counts.items():
+        check_count(name, count)
+    seed = drawn_seed(seed)
     kinds = _check_kinds(kind)
     pairs = check_pairs(segments)
     if not kinds and not pairs:
         raise ArgumentError("`kind` must name what to probe where there are no `segments`; got none. Leave it out for"
                             " layers and end to end.")
     session = Session(model, inputs, output=output, accuracy=accuracy, dtype=dtype, device=device)
-    budget = memory_budget(memory, session.device)
+    request = Request(method, accuracy == "relative", session.dtype != torch.float64, num_values, num_probes, num_steps,
+                      seed, memory_budget(memory, session.device), work, len(session.inputs))
     with session.opened():
-        measurement = Measurement(session, memory=budget, work=work, dtype=solver_dtype(accuracy))
+        measurement = Measurement(session, request)
         measurement.survey([_KINDS[kind] for kind in kinds], pairs)
         found = measurement.run(progress)
     provenance = {
@@ -125,6 +150,10 @@ def spectra(
         "device": str(session.device),
         "dtype": str(session.dtype).removeprefix("torch."),
         "accuracy": accuracy,
+        "method": method,
+        "seed_of_probes": seed,
+        "memory": request.memory,
+        "work": work,
         "num_inputs": len(session.inputs),
         "input_shape": list(session.inputs.shape[1:]),
     }

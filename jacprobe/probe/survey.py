@@ -1,40 +1,65 @@
-"""A look at a few samples before the long work: what each segment costs, and what cannot be probed."""
+"""A look at a few samples before the long work: what each segment is, what it costs, and what cannot be probed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
+from jacprobe.linop import Product
 from jacprobe.probe.checks import mixing_error
-from jacprobe.probe.factors import Factorizer
+from jacprobe.probe.factors import Factorizer, agree
 from jacprobe.probe.operators import GraphJacobian
 from jacprobe.probe.rounding import noise
 from jacprobe.probe.segments import Segment
-from jacprobe.probe.solve import solve_size
 from jacprobe.probe.trace import Site, Trace
 
 NUM_SAMPLES = 4
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A segment with what the survey found: shape of its Jacobian and of what is solved, and how; or why not."""
+class Survey:
+    """What a look at a few samples told of one segment.
+
+    Attributes
+    ----------
+    out_dim, in_dim
+        Shape of the Jacobian; None where its sites are no vectors.
+    product
+        The structured product of the samples, where there is one that agrees with the model.
+    disagrees
+        Whether a structured product was found that is not the model's Jacobian.
+    operations
+        Floating-point operations of one backward pass of one sample through the segment.
+    generic
+        The Jacobian of the samples by autograd.
+    reason
+        Why there can be no Jacobian per input, else None.
+    """
 
     segment: Segment
     out_dim: int | None = None
     in_dim: int | None = None
-    solved: tuple[int, int] = (0, 0)
-    method: str = "autograd"
+    product: Product | None = None
+    disagrees: bool = False
+    operations: float = 0.0
+    generic: GraphJacobian | None = None
     reason: str | None = None
 
+    @property
+    def itemsize(self) -> int:
+        return self.generic.dtype.itemsize
 
-def plan(segment: Segment, trace: Trace, fewer: Trace, factorizer: Factorizer, refusal: Callable) -> Plan:
-    """Survey one segment on the traces of ``NUM_SAMPLES`` samples and of `fewer` samples.
+    @property
+    def multiplies(self) -> bool:
+        """Whether products with the Jacobian itself are possible, not only with its transpose."""
+        return self.product is not None or self.generic.is_differentiable_twice
 
-    `refusal` says of a number of rows and columns why it does not fit the budget.
+
+def survey(segment: Segment, trace: Trace, fewer: Trace, factorizer: Factorizer) -> Survey:
+    """Look at one segment on the traces of ``NUM_SAMPLES`` samples and of `fewer` samples.
 
     Raises
     ------
@@ -44,19 +69,20 @@ def plan(segment: Segment, trace: Trace, fewer: Trace, factorizer: Factorizer, r
     source, target = trace.site(segment.source), trace.site(segment.target)
     reason = unfit(source, fewer) or unfit(target, fewer)
     if reason:
-        return Plan(segment, reason=reason)
-    rank = min(target.dim, source.dim)
-    if refusal(rank, rank, shared=True):  # no structure could help: spare the look at it
-        return Plan(segment, target.dim, source.dim, reason=refusal(target.dim, source.dim, shared=False))
-    if mixes(GraphJacobian(source, target, source.shape[0])):
+        return Survey(segment, reason=reason)
+    generic = GraphJacobian(source, target, source.shape[0])
+    with FlopCounterMode(display=False) as counter:
+        mixed = mixes(generic)
+    if mixed:
         if (segment.source, segment.target) == ("input", "output"):
             raise mixing_error()
         reason = f"samples mix between {segment.source!r} and {segment.target!r}"
-        return Plan(segment, target.dim, source.dim, reason=reason)
-    operator, method = factorizer.operator(source, target)
-    solved = solve_size(operator)
-    reason = refusal(*solved, shared=operator.shape[0] == 1)
-    return Plan(segment, target.dim, source.dim, solved, method, reason)
+        return Survey(segment, target.dim, source.dim, reason=reason)
+    product = factorizer.product(source, target)
+    agrees = product is not None and agree(product, generic)
+    operations = counter.get_total_flops() / (2 * source.shape[0])
+    return Survey(segment, target.dim, source.dim, product if agrees else None, product is not None and not agrees,
+                  operations, generic)
 
 
 def unfit(site: Site, fewer: Trace) -> str | None:
@@ -72,7 +98,7 @@ def mixes(jacobian: GraphJacobian) -> bool:
 
     Exactly zero where it does not; NaN says that the derivative is not finite, not that samples mix.
     """
-    columns = noise(jacobian, jacobian.dtype)
+    columns = noise(jacobian, jacobian.dtype)[:, :, :1]
     on_first, on_others = columns.clone(), columns.clone()
     on_first[1:] = 0
     on_others[0] = 0
@@ -80,8 +106,8 @@ def mixes(jacobian: GraphJacobian) -> bool:
     return any(bool((pulled.nan_to_num(nan=0.0) != 0).any()) for pulled in reached)
 
 
-def stack_samples(inputs: Tensor) -> Tensor:
-    """Return ``NUM_SAMPLES`` samples, evenly spread, repeating from the start where there are fewer."""
-    if inputs.shape[0] < NUM_SAMPLES:
-        return inputs[torch.arange(NUM_SAMPLES) % inputs.shape[0]]
-    return inputs[torch.linspace(0, inputs.shape[0] - 1, NUM_SAMPLES).long()]
+def stack_samples(inputs: Tensor, count: int = NUM_SAMPLES) -> Tensor:
+    """Return `count` samples, evenly spread, repeating from the start where there are fewer."""
+    if inputs.shape[0] < count:
+        return inputs[torch.arange(count) % inputs.shape[0]]
+    return inputs[torch.linspace(0, inputs.shape[0] - 1, count).long()]

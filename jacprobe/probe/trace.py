@@ -15,6 +15,7 @@ from jacprobe.errors import ModelError, UnknownNameError
 from jacprobe.probe.graph import PathGraph, edge_key
 
 OutputChoice = Callable[[object], Tensor]
+Observer = Callable[[str, Tensor], None]  # is shown the tensor of every named site during the forward pass
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def trace(
     *,
     output: OutputChoice | None = None,
     weighted: dict[str, nn.Module],
+    observe: Observer | None = None,
 ) -> Trace:
     """Run `model` with the tensors of `state` on `inputs` and record the sites.
 
@@ -130,12 +132,15 @@ def trace(
     ModelError
         The forward pass fails, gives no single floating tensor of one row per sample, or does not depend on `inputs`.
     """
-    recorder = _Recorder(weighted)
+    observe = observe or (lambda name, tensor: None)
+    recorder = _Recorder(weighted, observe)
     with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), recorder.attached(model):
         leaf = inputs.clone().requires_grad_()
         entry = leaf.clone()  # in-place operations are not allowed on a leaf
         source = _site("input", entry)
+        observe("input", entry)
         result = run(model, state, entry, output=output)
+        observe("output", result)
         if not result.requires_grad:
             raise _independent(result)
         trace_ = Trace(source, _site("output", result), recorder)
@@ -184,7 +189,8 @@ def _site(name: str, tensor: Tensor) -> Site:
 class _Recorder:
     """Forward hooks that note each module's input and output, before any later in-place change of them."""
 
-    def __init__(self, weighted: dict[str, nn.Module]):
+    def __init__(self, weighted: dict[str, nn.Module], observe: Observer):
+        self._observe = observe
         self.sites: list[Site] = []
         self.calls: list[Call] = []
         self.num_calls: dict[str, int] = {}
@@ -213,6 +219,7 @@ class _Recorder:
             for tensor in [*args, *kwargs.values()]:
                 if isinstance(tensor, Tensor) and tensor.requires_grad:
                     site = _site(f"{name}.input", tensor)
+                    self._observe(site.name, tensor)
                     inputs.setdefault(edge_key(site.edge), site)
             self._pending.append((name, tuple(inputs.values())))
 
@@ -224,10 +231,11 @@ class _Recorder:
             tensor = result[0] if isinstance(result, tuple) and result else result
             known = isinstance(tensor, Tensor) and tensor.requires_grad
             output = _site(name, tensor) if known else None
-            if len(inputs) == 1:
+            if len(inputs) == 1:  # its tensor may have changed in place by now
                 self.sites.append(inputs[0])
             if output is not None:
                 self.sites.append(output)
+                self._observe(output.name, tensor)
             if module_name in self.weighted:
                 self.calls.append(Call(name, module_name, module, inputs, output))
 

@@ -1,6 +1,8 @@
-"""Spectra as values: one segment's singular values, a set of them, their tables and files."""
+"""What is known of singular values: spectra, densities, moments and bounds, with their tables and files."""
 
+from jacprobe.results.density import Density
+from jacprobe.results.moments import Moments
 from jacprobe.results.spectrum import KINDS, QUANTILES, Spectrum
 from jacprobe.results.spectrum_set import SpectrumSet
 
-__all__ = ["KINDS", "QUANTILES", "Spectrum", "SpectrumSet"]
+__all__ = ["KINDS", "QUANTILES", "Density", "Moments", "Spectrum", "SpectrumSet"]

@@ -1,4 +1,4 @@
-"""One segment's singular values, with their statistics."""
+"""What is known of one segment's singular values, with their statistics."""
 
 from __future__ import annotations
 
@@ -9,13 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jacprobe.results.density import Density
+from jacprobe.results.intervals import UNKNOWN, Intervals
+from jacprobe.results.moments import Moments
+from jacprobe.results.scalars import Points, Scalars
+
 KINDS = ("layer", "module", "end_to_end", "cumulative", "pair")
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
+BAND_CONFIDENCE = 0.99  # with which the band of an estimated distribution holds
+_ROUNDING = 1e-12  # of a share that is a sum of many
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum:
-    """Singular values of one segment's Jacobian, one row per input.
+class Spectrum(Scalars):
+    """What is known of the singular values of one segment's Jacobian, one row per input.
+
+    `label` says which: all values ("exact"); intervals, of all or of the largest ("bounded"); a density or moments
+    ("estimated"); nothing ("none", and `reason` says why). A statistic that this does not determine is NaN.
 
     Attributes
     ----------
@@ -26,12 +36,13 @@ class Spectrum:
     num_inputs
         Number of inputs asked for.
     values
-        float64 (num_inputs, rank), rank = min(out_dim, in_dim), each row decreasing; None where `reason` says why.
+        float64 (num_inputs, count), each row decreasing; None where single values are not known. `count` is `dim`, or
+        less where only the largest are known.
     zeros
-        int64 (num_inputs,): how many values of each row are zero by structure, that is by masks, widths and units
-        whose derivative is exactly 0 in working precision. They are the last values of the row, and exactly 0.
+        int64 (num_inputs,): how many of the `dim` values of each input are zero by structure, that is by masks, widths
+        and units whose derivative is exactly 0 in working precision. They are the last ones, and exactly 0.
     method, label
-        What ran, and what the numbers are: "exact" (error at most `floor`) or "none".
+        What ran, and what the numbers are: "exact" (error at most `floor`), "bounded", "estimated" or "none".
     floor
         Bound on the absolute error of every value, from working precision and solver. The former is measured against
         float64 with random products; it is too small for one input with probability under 3 %.
@@ -41,6 +52,32 @@ class Spectrum:
         Weighted modules that the segment holds.
     reason
         Why there is no spectrum, else None.
+    density
+        Estimated distribution of all values, or None.
+    bounds
+        Lower and upper ends, float64 (num_inputs, count) each, decreasing: an interval for each of the `count` largest
+        values. None where `floor` says it all.
+    confidence
+        Probability with which the upper ends of `bounds` hold; 1 if they always do.
+    note
+        Why this method was chosen; "" if there is nothing to say.
+    relative_floor
+        Bound on the error of the logarithm of every value that is no structural zero, where each was resolved however
+        small it is; it takes the place of `floor`. Else NaN.
+    gradient_ratio
+        How much longer gradients are at the segment's source than at its target, ``||J^T g|| / ||g||``; NaN where
+        unknown.
+    dead_units
+        Share of the units at the target whose derivative is 0 for every input; NaN where unknown.
+    cosine_in, cosine_out
+        Mean cosine between the activations of two inputs, at source and target: a step of the correlation map. NaN
+        where unknown.
+    moments
+        Estimated mean square and relative variance, or None.
+
+    References
+    ----------
+    Schoenholz et al. 2017 (arXiv 1611.01232) for `gradient_ratio`; Poole et al. 2016 (arXiv 1606.05340) for cosines.
     """
 
     segment: str
@@ -58,26 +95,70 @@ class Spectrum:
     seconds: float = 0.0
     modules: tuple[str, ...] = ()
     reason: str | None = None
+    density: Density | None = None
+    bounds: tuple[Tensor, Tensor] | None = None
+    confidence: float = 1.0
+    note: str = ""
+    relative_floor: float = math.nan
+    gradient_ratio: float = math.nan
+    dead_units: float = math.nan
+    cosine_in: float = math.nan
+    cosine_out: float = math.nan
+    moments: Moments | None = None
+
+    @property
+    def dim(self) -> int | None:
+        """How many singular values each input has, min(out_dim, in_dim); None where that is not known."""
+        return None if self.out_dim is None or self.in_dim is None else min(self.out_dim, self.in_dim)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is anything to say about the values."""
+        return any(part is not None for part in (self.values, self.bounds, self.density, self.moments))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every single value is known."""
+        return self.values is not None and self.values.shape[1] == self.dim
+
+    @property
+    def has_counted_zeros(self) -> bool:
+        """Whether structural zeros were looked for."""
+        return self.zeros is not None or self.density is not None
+
+    @property
+    def num_values(self) -> int:
+        """How many of the largest values of each input are known, or confined to intervals, one by one."""
+        known = self.values if self.bounds is None else self.bounds[0]
+        return 0 if known is None else known.shape[1]
 
     @property
     def mean(self) -> float:
         """Mean over all singular values of all inputs, structural zeros included (the paper's mean JSV)."""
-        return self._statistic(lambda values: values.mean())
+        if self.density is not None:
+            return self.density.mean
+        return float(self.values.mean()) if self.is_complete else math.nan
 
     @property
     def std(self) -> float:
         """Population standard deviation over the same values."""
-        return self._statistic(lambda values: values.std(correction=0))
+        if self.density is not None:
+            return self.density.std
+        return float(self.values.std(correction=0)) if self.is_complete else math.nan
 
     @property
     def min(self) -> float:
-        """Smallest value over all inputs."""
-        return self._statistic(torch.min)
+        """Smallest value over all inputs; of a density only structural zeros tell it."""
+        if self.is_complete:
+            return float(self.values.min())
+        return 0.0 if self.num_zeros else math.nan
 
     @property
     def max(self) -> float:
-        """Largest value over all inputs."""
-        return self._statistic(torch.max)
+        """Largest value over all inputs; of a density the largest node, which is a lower bound up to rounding."""
+        if self.values is not None:
+            return float(self.values.max())
+        return math.nan if self.density is None else self.density.maximum
 
     @property
     def cond(self) -> float:
@@ -85,74 +166,150 @@ class Spectrum:
 
         Where `num_under_floor` is not 0 it is a lower bound: `floor` stands for the smallest value.
         """
-        if self.values is None or self.max == 0:
-            return math.nan
         if self.num_zeros:
-            return math.inf
+            largest = self.max_interval[0] if math.isnan(self.max) else self.max
+            return math.inf if largest > 0 else math.nan
+        if not self.is_complete or self.max == 0:
+            return math.nan
         return self.max / max(self.min, self.floor if self.num_under_floor else 0)
 
     @property
     def cond_per_input(self) -> Tensor | None:
         """(num_inputs,) largest over smallest value of each input by itself; bounds and infinities as in `cond`."""
-        if self.values is None:
+        if not self.is_complete:
             return None
         smallest = self.values[:, -1].clamp(min=self.floor if self.num_under_floor else 0)
-        return self.values[:, 0] / torch.where(self.zeros > 0, 0, smallest)
+        return self.values[:, 0] / torch.where(self._zeros() > 0, 0, smallest)
 
     @property
     def num_zeros(self) -> int:
         """Number of structural zeros, summed over inputs."""
-        return 0 if self.zeros is None else int(self.zeros.sum())
+        return int(self._zeros().sum())
 
     @property
     def num_under_floor(self) -> int:
-        """Number of values at or under `floor` that are not structural zeros: their size is not resolved."""
-        return 0 if self.values is None else int((self.values <= self.floor).sum()) - self.num_zeros
+        """Number of known values at or under `floor` that are not structural zeros: their size is not resolved."""
+        if self.values is None or not math.isnan(self.relative_floor):
+            return 0
+        zeros = (self._zeros() - (self.dim - self.values.shape[1])).clamp(min=0)  # among the known ones
+        return int((self.values <= self.floor).sum() - zeros.sum())
+
+    @property
+    def mean_interval(self) -> tuple[float, float]:
+        """Interval in which the mean lies; NaN for an estimate, whose standard error is no bound."""
+        known = self.intervals()
+        return UNKNOWN if known is None else known.mean
+
+    @property
+    def min_interval(self) -> tuple[float, float]:
+        """Interval in which the smallest value lies; of a density, from 0 to its smallest node."""
+        known = self.intervals()
+        low, high = UNKNOWN if known is None else known.min
+        if self.density is None or high == 0:
+            return low, high
+        smallest = self.density.smallest + self._slack()
+        return (0.0, smallest) if math.isnan(low) else (low, min(high, smallest))
+
+    @property
+    def max_interval(self) -> tuple[float, float]:
+        """Interval in which the largest value lies; of a density, from its largest node to the Frobenius norm."""
+        known = self.intervals()
+        low, high = UNKNOWN if known is None else known.max
+        if self.density is None:
+            return low, high
+        norm = math.nan if self.density.frobenius is None else float(self.density.frobenius.max())
+        return float(np.fmax(low, max(0.0, self.density.maximum - self._slack()))), float(np.fmin(high, norm))
+
+    def ldi_interval(self, epsilon: float) -> tuple[float, float]:
+        """Return the interval in which ``ldi(epsilon)`` lies; for a density with probability ``BAND_CONFIDENCE``."""
+        known = self.intervals()
+        low, high = UNKNOWN if known is None else known.share(1 - epsilon, 1 + epsilon)
+        if self.density is None:
+            return low, high
+        band = self.density.share_band(1 - epsilon, 1 + epsilon, failure=1 - BAND_CONFIDENCE)
+        return float(np.fmax(low, band[0])), float(np.fmin(high, band[1]))
+
+    def intervals(self) -> Intervals | None:
+        """Return the intervals of single values, of width 0 for structural zeros; None where there are none."""
+        if self.bounds is not None:
+            return Intervals.of(*self.bounds, self._zeros(), self.dim)
+        if self.values is not None and not math.isnan(self.relative_floor):
+            ends = (self.values * math.exp(sign * self.relative_floor) for sign in (-1, 1))
+            return Intervals.of(*ends, self._zeros(), self.dim)
+        if self.values is not None and not math.isnan(self.floor):
+            return Intervals.of(self.values - self.floor, self.values + self.floor, self._zeros(), self.dim)
+        if self.num_zeros:
+            none = torch.empty(self.num_inputs, 0, dtype=torch.float64)
+            return Intervals.of(none, none, self._zeros(), self.dim)
+        return None
+
+    def standard_error(self, statistic: str = "mean") -> float:
+        """Return the standard error over probes of "mean", "std", "mean_square" or "relative_variance", or NaN.
+
+        Only estimates have one, and moments only of the latter two.
+        """
+        if self.moments is not None and statistic in ("mean_square", "relative_variance"):
+            return getattr(self.moments, f"pooled_{statistic}_standard_error")
+        if self.density is not None and statistic in ("mean", "std", "mean_square"):
+            return self.density.standard_error(statistic)
+        return math.nan
 
     def quantile(self, q: float) -> float:
         """Return the `q` quantile, 0 <= q <= 1, over all values of all inputs."""
-        return math.nan if self.values is None else float(np.quantile(self.values.numpy(), q))
+        if self.density is not None:
+            return self.density.quantile(q)
+        return float(np.quantile(self.values.numpy(), q)) if self.is_complete else math.nan
 
     def ldi(self, epsilon: float) -> float:
         """Return the share of values with ``|value - 1| <= epsilon``.
 
         Layerwise dynamical isometry (Lee et al. 2020, Definition 1) holds where it is 1 for every layer.
         """
-        return self._statistic(lambda values: ((values - 1).abs() <= epsilon).double().mean())
+        if self.density is not None:
+            return self.density.share(1 - epsilon, 1 + epsilon)
+        return float(((self.values - 1).abs() <= epsilon).double().mean()) if self.is_complete else math.nan
 
-    def _statistic(self, function) -> float:
-        return math.nan if self.values is None else float(function(self.values))
+    def is_isometric(self, epsilon: float) -> bool | None:
+        """Whether every value lies within `epsilon` of 1; None where that is not known.
 
-    def row(self, epsilon: float) -> dict[str, object]:
-        """Return the summary row; see ``SpectrumSet.summary``."""
-        known = self.values is not None
-        return {
-            "segment": self.segment,
-            "kind": self.kind,
-            "out_dim": self.out_dim,
-            "in_dim": self.in_dim,
-            "num_inputs": self.num_inputs,
-            "mean": self.mean,
-            "std": self.std,
-            "min": self.min,
-            "max": self.max,
-            "cond": self.cond,
-            "ldi": self.ldi(epsilon),
-            "zeros": self.num_zeros if known else None,
-            "method": self.method,
-            "label": self.label,
-            "floor": self.floor,
-            "seconds": self.seconds,
-            "reason": self.reason,
-            "source": self.source,
-            "target": self.target,
-            "modules": "+".join(self.modules),
-            **{name: self.quantile(q) for name, q in QUANTILES.items()},
-            "cond_per_input": float(self.cond_per_input.median()) if known else math.nan,
-            "under_floor": self.num_under_floor if known else None,
-        }
+        Exact values decide, and intervals where they leave no doubt. A density can only refute: with probability
+        ``BAND_CONFIDENCE`` rightly.
+        """
+        if self.is_complete and self.bounds is None:
+            return self.ldi(epsilon) == 1
+        least, most = self.ldi_interval(epsilon)
+        if most < 1 - _ROUNDING:
+            return False
+        return True if least == 1 and self.density is None else None
+
+    def _zeros(self) -> Tensor:
+        if self.zeros is not None:
+            return self.zeros
+        return torch.zeros(self.num_inputs, dtype=torch.int64) if self.density is None else self.density.zeros
+
+    def _slack(self) -> float:
+        return 0.0 if math.isnan(self.floor) else self.floor
+
+    def _points(self) -> Points | None:
+        if self.density is not None:
+            live = (self.dim - self.density.zeros).double() / self.density.num_probes
+            counts = self.density.weights * live[:, None, None]
+            return Points(self.density.nodes.flatten(1), counts.flatten(1), self.dim)
+        if not self.is_complete:
+            return None
+        counts = torch.arange(self.dim) < (self.dim - self._zeros())[:, None]
+        return Points(self.values, counts.double(), self.dim)
+
+    def _resolved(self) -> bool:
+        if self.density is not None:
+            return self.density.smallest > self._slack()
+        return self.num_under_floor == 0
 
     def __repr__(self) -> str:
         shape = "unreached" if self.out_dim is None else f"{self.out_dim}x{self.in_dim}"
-        facts = self.reason or f"{self.num_inputs} inputs, mean {self.mean:.4g}, std {self.std:.4g}, {self.label}"
-        return f"Spectrum({self.segment}, {self.kind}, {shape}: {facts})"
+        facts = {"mean": self.mean, "std": self.std, "max": self.max, "mean square": self.mean_square}
+        if self.is_complete or self.density is not None:
+            facts = {name: facts[name] for name in ("mean", "std")}
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in facts.items() if not math.isnan(value))
+        text = self.reason or ", ".join(filter(None, (f"{self.num_inputs} inputs", shown, self.label)))
+        return f"Spectrum({self.segment}, {self.kind}, {shape}: {text})"

@@ -6,21 +6,21 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import torch
 
 from jacprobe.atomic import atomic_path
 from jacprobe.errors import ArgumentError, DataError, UnknownNameError
 from jacprobe.results.files import READERS, WRITERS, Stored, damaged
+from jacprobe.results.glance import moment_texts, text_row
+from jacprobe.results.packing import pack, unpack
 from jacprobe.results.spectrum import KINDS, Spectrum
-from jacprobe.results.tables import text_row, values_frame
+from jacprobe.results.tables import COUNTS, bounds_frame, nodes_frame, summary_row, values_frame
 
-_FACTS = [field.name for field in dataclasses.fields(Spectrum) if field.name not in ("values", "zeros")]
+_NOTHING = Spectrum("", "layer", None, None, None, None, 0)  # for the columns of an empty table
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,17 +74,26 @@ class SpectrumSet:
     def is_isometric(self) -> bool:
         """Whether layerwise dynamical isometry holds: every value of every layer within `epsilon` of 1.
 
+        One layer that certainly breaks it suffices for False; ``Spectrum.is_isometric`` says what bounds and estimates
+        can tell.
+
         Raises
         ------
         ArgumentError
-            There is no layer, or one of them has no spectrum.
+            There is no layer, or none breaks it and one of them leaves it open.
         """
         layers = [s for s in self.spectra if s.kind == "layer"]
-        missing = [s.segment for s in layers if s.values is None]
-        if missing or not layers:
-            what = f"{missing[0]!r} has none" if missing else "there is no layer"
-            raise ArgumentError(f"`is_isometric` must know the spectrum of every layer; {what}. Probe kind='layers'.")
-        return all(s.ldi(self.epsilon) == 1 for s in layers)
+        verdicts = {s.segment: s.is_isometric(self.epsilon) for s in layers}
+        if False in verdicts.values():
+            return False
+        unsure = [s for s in layers if verdicts[s.segment] is None]
+        if unsure or not layers:
+            what = "there is no layer. Probe kind='layers'"
+            if unsure:
+                lack = "is only " + unsure[0].label if unsure[0].is_known else "has none"
+                what = f"{unsure[0].segment!r} {lack}. Probe it with method='exact' or more memory"
+            raise ArgumentError(f"`is_isometric` must know the spectrum of every layer; {what}.")
+        return True
 
     def select(self, *kinds: str) -> SpectrumSet:
         """Return the set of only these kinds: "layer", "module", "end_to_end", "cumulative", "pair"."""
@@ -94,30 +103,77 @@ class SpectrumSet:
         return dataclasses.replace(self, spectra=tuple(s for s in self.spectra if s.kind in kinds))
 
     def summary(self) -> pd.DataFrame:
-        """Return one row per segment.
+        """Return one row per segment; a number that is not known is missing.
 
-        Columns: segment, kind, out_dim, in_dim, num_inputs; mean, std, min, max over all values of all inputs; cond
-        (their global ratio); ldi (share within `epsilon` of 1); zeros (structural, summed over inputs); method,
-        label, floor, seconds, reason; source, target, modules; quantiles q05 to q95; cond_per_input (median);
-        under_floor (values that are not resolved).
+        Statistics are over all values of all inputs, structural zeros included; where the label is "estimated" they
+        are estimates, `max` of a density the largest node, at most the largest value.
+
+        ===========================================  =================================================================
+        segment, kind, out_dim, in_dim, num_inputs   what was probed
+        mean, std, min, max, cond                    cond: the global ratio max / min
+        ldi                                          share of values within `epsilon` of 1
+        zeros                                        structural zeros, summed over inputs
+        method, label, floor, seconds, reason        how it was done; label: exact, bounded, estimated or none
+        source, target, modules                      where it lies
+        q05, q25, median, q75, q95                   quantiles
+        cond_per_input                               median over inputs
+        under_floor                                  values that are not resolved
+        cond_is_infinite                             tells an infinite cond from an unknown one: JSON has null for both
+        X_low, X_high                                ends of the interval of X: mean, min, max, ldi
+        confidence                                   probability of these intervals where it is not the floor's
+        X_standard_error                             of an estimated X; standard_error is that of the mean. No bound
+        mean_square to log_det_nonzero               scalars, see ``Spectrum``; log_det is -inf where `zeros` is not 0
+        gradient_ratio to cosine_out                 scalars, see ``Spectrum``
+        relative_floor                               bound on the error of every logarithm, in place of the floor
+        num_values                                   how many of the largest values are known or bounded one by one
+        num_probes, num_steps, seed                  of an estimate
+        note                                         why the method was chosen
+        ===========================================  =================================================================
         """
-        columns = list(Spectrum("", "layer", None, None, None, None, 0).row(self.epsilon))
-        table = pd.DataFrame([s.row(self.epsilon) for s in self.spectra], columns=columns)
-        counts = dict.fromkeys(("out_dim", "in_dim", "num_inputs", "zeros", "under_floor"), "Int64")
-        return table.astype(counts)
+        columns = list(summary_row(_NOTHING, self.epsilon))
+        table = pd.DataFrame([summary_row(s, self.epsilon) for s in self.spectra], columns=columns)
+        return table.astype({**dict.fromkeys(COUNTS, "Int64"), "cond_is_infinite": "boolean"})
 
     def frame(self) -> pd.DataFrame:
-        """Return one row per singular value: segment, kind, input, index (0 = largest), value, zero (structural)."""
-        frames = [values_frame(s) for s in self.spectra if s.values is not None]
-        return pd.concat(frames or [values_frame(Spectrum("", "layer", None, None, None, None, 0))], ignore_index=True)
+        """Return one row per known singular value: segment, kind, input, index (0 = largest), value, zero (structural).
+
+        What is only bounded or estimated has none; see ``bounds_frame`` and ``nodes_frame``.
+        """
+        return self._concatenated(values_frame)
+
+    def bounds_frame(self) -> pd.DataFrame:
+        """Return one row per interval of a singular value: segment, kind, input, index, lower, upper."""
+        return self._concatenated(bounds_frame)
+
+    def nodes_frame(self) -> pd.DataFrame:
+        """Return one row per node of an estimated density: segment, kind, input, probe, node, weight.
+
+        The weights of a probe sum to 1; structural zeros are not among its nodes.
+        """
+        return self._concatenated(nodes_frame)
+
+    def _concatenated(self, frame: Callable[[Spectrum], pd.DataFrame]) -> pd.DataFrame:
+        frames = [part for part in map(frame, self.spectra) if len(part)]
+        return pd.concat(frames or [frame(_NOTHING)], ignore_index=True)
 
     def table(self) -> pd.DataFrame:
-        """Return the summary as short texts, for people; the columns of `summary` that matter at a glance."""
-        return pd.DataFrame([text_row(s, self.epsilon) for s in self.spectra])
+        """Return the summary as short texts, for people; the columns of `summary` that matter at a glance.
+
+        Only numbers of exact rows stand alone. Elsewhere "a ± b" is an estimate with its standard error, "~" one
+        without; "a to b", ">=" and "<=" are bounds, rounded outwards; and nothing stands for what is not known.
+        """
+        table = pd.DataFrame([text_row(s, self.epsilon) for s in self.spectra])
+        if any(s.moments is not None for s in self.spectra):
+            table = table.join(pd.DataFrame([moment_texts(s) for s in self.spectra]))
+            table["label"] = table.pop("label")  # to the end
+        return table
 
     def to_dict(self) -> dict:
-        """Return ``{"model", "segments", "provenance"}`` of plain JSON values; NaN and infinity become None."""
-        rows = [{key: _plain(value) for key, value in s.row(self.epsilon).items()} for s in self.spectra]
+        """Return ``{"model", "segments", "provenance"}`` of plain JSON values; the segments are the summary's rows.
+
+        NaN and infinity become None: `cond` is infinite where `cond_is_infinite`, and `log_det` where `zeros` is not 0.
+        """
+        rows = [{key: _plain(value) for key, value in summary_row(s, self.epsilon).items()} for s in self.spectra]
         return {"model": self.model, "segments": rows, "provenance": {**self.provenance, "epsilon": self.epsilon}}
 
     def to_json(self) -> str:
@@ -140,12 +196,11 @@ class SpectrumSet:
         return Path(path)
 
     def _stored(self) -> Stored:
-        known = {i: spectrum for i, spectrum in enumerate(self.spectra) if spectrum.values is not None}
-        values = {i: spectrum.values.numpy() for i, spectrum in known.items()}
-        zeros = {i: spectrum.zeros.numpy() for i, spectrum in known.items()}
-        spectra = [{name: getattr(spectrum, name) for name in _FACTS} for spectrum in self.spectra]
-        facts = {"epsilon": self.epsilon, "model": self.model, "provenance": self.provenance, "spectra": spectra}
-        return Stored(facts, values, zeros)
+        packed = [pack(spectrum) for spectrum in self.spectra]
+        facts = {"epsilon": self.epsilon, "model": self.model, "provenance": self.provenance,
+                 "spectra": [facts for facts, _ in packed]}
+        arrays = {(name, i): array for i, (_, arrays) in enumerate(packed) for name, array in arrays.items()}
+        return Stored(facts, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> SpectrumSet:
@@ -167,13 +222,8 @@ class SpectrumSet:
 
     @classmethod
     def _restored(cls, stored: Stored) -> SpectrumSet:
-        spectra = []
-        for i, fields in enumerate(stored.facts["spectra"]):
-            fields = {**fields, "modules": tuple(fields["modules"])}
-            if fields["reason"] is None:
-                fields["values"] = torch.from_numpy(np.array(stored.values[i], dtype=np.float64))
-                fields["zeros"] = torch.from_numpy(np.array(stored.zeros[i], dtype=np.int64))
-            spectra.append(Spectrum(**fields))
+        spectra = [unpack(facts, {name: array for (name, position), array in stored.arrays.items() if position == i})
+                   for i, facts in enumerate(stored.facts["spectra"])]
         return cls(tuple(spectra), stored.facts["epsilon"], stored.facts["model"], stored.facts["provenance"])
 
     def __repr__(self) -> str:

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from jacprobe.errors import DtypeError, ShapeError
 from jacprobe.linop import Diagonal, LinearOperator, Matrix, Product
-from jacprobe.probe.solve import rank_bound, solve_size
-from jacprobe.probe.solve import singular_values as solved
 
 
 def _dense(factors, num_inputs=3):
@@ -58,41 +56,6 @@ def test_a_product_is_the_product_of_its_dense_factors(name):
     torch.testing.assert_close(product.rmatmat(left), expected.mT @ left, **tolerance)
 
 
-@pytest.mark.parametrize("name", PRODUCTS)
-def test_the_solver_gives_the_values_of_the_dense_product(name):
-    product, expected = Product(PRODUCTS[name]), singular_values(_dense(PRODUCTS[name]))
-    values, zeros = solved(product, 3, dtype=torch.float64)
-    assert_spectrum_close(values, expected, floor=1e-13 * expected.max())
-    assert (zeros.numpy() == (expected < 1e-12).sum(1)).all()
-    assert max(solve_size(product)) <= max(product.shape[1:])
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_rank_bound_holds_and_is_tight_for_sparse_factors(seed):
-    """Random values on a random pattern almost surely have its rank, and a product has at most that."""
-    generator = torch.Generator().manual_seed(seed)
-    sizes = [int(n) for n in torch.randint(1, 8, (4,), generator=generator)]
-    matrices = [Matrix(_random(out, in_, seed=seed) * (torch.rand(out, in_, generator=generator) < 0.3))
-                for in_, out in itertools.pairwise(sizes)]
-    diagonals = [Diagonal(_random(3, n) * (torch.rand(3, n, generator=generator) < 0.7)) for n in sizes[1:]]
-    layers = reversed(list(zip(diagonals, matrices, strict=True)))  # the last acts first
-    factors = [factor for layer in layers for factor in layer]
-    product = Product(factors)
-    ranks = np.linalg.matrix_rank(_dense(factors).numpy())
-    assert (rank_bound(product).numpy() >= ranks).all()
-    single = Product([matrices[0]])
-    assert rank_bound(single).item() == np.linalg.matrix_rank(matrices[0].matrix.numpy())
-
-
-def test_triangular_factors_have_the_same_singular_values():
-    wide, tall = Matrix(_random(3, 7)), Matrix(_random(7, 3))
-    assert wide.lower.shape == tall.upper.shape == (3, 3)
-    assert torch.equal(wide.lower, wide.lower.tril())
-    assert torch.equal(tall.upper, tall.upper.triu())
-    for matrix, triangle in ((wide.matrix, wide.lower), (tall.matrix, tall.upper)):
-        np.testing.assert_allclose(singular_values(triangle), singular_values(matrix), rtol=1e-13)
-
-
 def test_equal_products_share_their_matrices_and_have_equal_diagonals():
     matrix, diagonal = Matrix(_random(3, 3)), Diagonal(_random(1, 3))
     product = Product([diagonal, matrix])
@@ -130,7 +93,7 @@ def test_an_operator_for_all_inputs_takes_blocks_of_any_number():
     assert (Matrix(_random(4, 3)) @ _random(7, 3, 2)).shape == (7, 4, 2)
 
 
-def test_a_new_operator_needs_three_methods():
+def test_a_new_operator_needs_its_two_products():
     class Half(LinearOperator):
         def _matmat(self, block: Tensor) -> Tensor:
             return block / 2

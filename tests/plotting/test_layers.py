@@ -22,7 +22,7 @@ from jacprobe.results import Spectrum, SpectrumSet
 def spectrum(name, rows, *, zeros=0, kind="layer", floor=1e-15):
     values = torch.tensor(rows, dtype=torch.float64)
     zeros = torch.full((len(values),), zeros)
-    return Spectrum(name, kind, "a", "b", 9, 9, len(values), values=values, zeros=zeros, floor=floor, label="exact")
+    return Spectrum(name, kind, "a", "b", len(rows[0]), len(rows[0]), len(values), values=values, zeros=zeros, floor=floor, label="exact")
 
 
 def unknown(name):

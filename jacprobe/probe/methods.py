@@ -1,0 +1,227 @@
+"""The ways to a spectrum: each solves a segment chunk by chunk, and says what its numbers are."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from jacprobe.linop import Diagonal, LinearOperator, Product
+from jacprobe.results import Density, Moments
+try:
+    from jacprobe.solvers.brackets import brackets
+except ImportError:
+    pass
+try:
+    from jacprobe.solvers.density import density
+except ImportError:
+    pass
+from jacprobe.solvers.exact import ExactSolver
+from jacprobe.solvers.fourier import circular_values
+try:
+    from jacprobe.solvers.largest import largest
+except ImportError:
+    pass
+from jacprobe.solvers.liveness import live_ends
+try:
+    from jacprobe.solvers.moments import moments
+except ImportError:
+    pass
+try:
+    from jacprobe.solvers.relative import relative_singular_values
+except ImportError:
+    pass
+from jacprobe.solvers.single import channel_scaled, frobenius_norms, single
+
+Parts = dict[str, Tensor]
+
+
+class Method(ABC):
+    """How one segment is solved.
+
+    Attributes
+    ----------
+    name
+        For the result to say.
+    label
+        What its numbers are: "exact", "bounded" or "estimated".
+    """
+
+    name: str
+    label: ClassVar[str]
+
+    @abstractmethod
+    def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
+        """Return what is found for some inputs, the first of them number `first`: tensors of a row per input."""
+
+    @abstractmethod
+    def fields(self, parts: Parts) -> dict[str, object]:
+        """Return the fields of a Spectrum that hold the parts of all inputs."""
+
+    def norm(self, parts: Parts) -> float:
+        """Return the largest Frobenius norm of the Jacobians, for the bound on their rounding errors, or NaN."""
+        return math.nan
+
+    def error(self, operator: LinearOperator, parts: Parts) -> float:
+        """Return a bound on what the method itself adds to the rounding errors of the Jacobian."""
+        return 0.0
+
+
+class Exact(Method):
+    """All singular values, from factors or matrices."""
+
+    label = "exact"
+
+    def __init__(self, *, gram: bool):
+        self.name = "gram float64" if gram else "svd float64"
+        self._solver = ExactSolver(gram=gram)
+
+    def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
+        values, zeros = self._solver(operator, num_inputs)
+        return {"values": values, "zeros": zeros}
+
+    def fields(self, parts: Parts) -> dict[str, object]:
+        return parts
+
+    def norm(self, parts: Parts) -> float:
+        return float(parts["values"].norm(dim=1).max())
+
+    def error(self, operator: LinearOperator, parts: Parts) -> float:
+        return self._solver.error(operator) * float(parts["values"].max())
+
+
+class Fourier(Exact):
+    """All singular values of a circular convolution, frequency by frequency."""
+
+    def __init__(self):
+        self.name = "fourier"
+
+    def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
+        convolution, left, right = channel_scaled(operator)
+        values, zeros = circular_values(convolution, left=left, right=right)
+        return {"values": values.cpu().expand(num_inputs, -1), "zeros": torch.full((num_inputs,), zeros)}
+
+    def error(self, operator: LinearOperator, parts: Parts) -> float:
+        return 1e-10 * float(parts["values"].max())
+
+
+class Relative(Exact):
+    """All singular values to full relative accuracy, by sweeps of QR decompositions over the factors."""
+
+    name = "product-qr"
+
+    def __init__(self):
+        pass
+
+    def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
+        logs, error = relative_singular_values(operator, num_inputs)
+        return {"values": logs.exp(), "zeros": (logs == -math.inf).sum(1), "relative_floor": error}
+
+    def fields(self, parts: Parts) -> dict[str, object]:
+        worst = float(parts["relative_floor"].max())
+        return {"values": parts["values"], "zeros": parts["zeros"], "relative_floor": worst}
+
+    def error(self, operator: LinearOperator, parts: Parts) -> float:
+        return float(parts["relative_floor"].max()) * float(parts["values"].max())
+
+
+class MatrixFree(Method):
+    """What is common to the methods that only multiply: structure gives zero counts and norms, random probes the rest.
+
+    Parameters
+    ----------
+    seed
+        Of the probes.
+    memory
+        Bytes for the bases.
+    """
+
+    def __init__(self, *, seed: int, memory: float):
+        self._seed, self._memory = seed, memory
+
+    @staticmethod
+    def _norms(operator: LinearOperator, num_inputs: int) -> Tensor | None:
+        norms = frobenius_norms(operator)
+        return None if norms is None else norms.cpu().expand(num_inputs)
+
+
+class SpectralDensity(MatrixFree):
+    """The distribution of all singular values, by stochastic Lanczos quadrature."""
+
+    name, label = "lanczos quadrature", "estimated"
+
+    def __init__(self, *, num_probes: int, num_steps: int, seed: int, memory: float):
+        super().__init__(seed=seed, memory=memory)
+        self._num_probes, self._num_steps = num_probes, num_steps
+
+    def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
+        norms, live = self._norms(operator, num_inputs), None
+        if isinstance(operator, Product):
+            rows, columns = live_ends(operator)
+            by_rows = int(rows.sum(1).max()) <= int(columns.sum(1).max())
+            live, operator = (rows, operator.T) if by_rows else (columns, operator)
+        found = density(operator, num_inputs, num_probes=self._num_probes, num_steps=self._num_steps, seed=self._seed,
+                        live=live, frobenius=norms, memory=self._memory, first_input=first)
+        self._dim = found.dim
+        parts = {"nodes": found.nodes, "weights": found.weights, "zeros": found.zeros}
+        return parts if norms is None else {**parts, "frobenius": norms}
+
+    def fields(self, parts: Parts) -> dict[str, object]:
+        found = Density(parts["nodes"], parts["weights"], self._dim, parts["zeros"], parts.get("frobenius"), self._seed)
+        return {"density": found}
+
+
+class LargestValues(MatrixFree):
+    """The largest singular values, with intervals."""
+
+    name, label = "golub-kahan-lanczos", "bounded"
+
+    def __init__(self, *, num_values: int, seed: int, memory: float, tolerance: float):
+        super().__init__(seed=seed, memory=memory)
+        self._num_values, self._tolerance = num_values, tolerance
+
+    def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
+        found = largest(operator, num_inputs, num_values=self._num_values, tolerance=self._tolerance, seed=self._seed,
+                        memory=self._memory, frobenius=self._norms(operator, num_inputs))
+        return {"values": found.values, "lower": found.lower, "upper": found.upper}
+
+    def fields(self, parts: Parts) -> dict[str, object]:
+        return {"values": parts["values"], "bounds": (parts["lower"], parts["upper"]), "confidence": 0.99}
+
+
+class TwoMoments(MatrixFree):
+    """Mean square and relative variance of the singular values, from a few products."""
+
+    name, label = "hutchinson", "estimated"
+
+    def __init__(self, *, num_probes: int, seed: int, memory: float):
+        super().__init__(seed=seed, memory=memory)
+        self._num_probes = num_probes
+
+    def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
+        found = moments(operator, num_inputs, num_probes=self._num_probes, seed=self._seed, first_input=first)
+        return {name: getattr(found, name) for name in Moments.__annotations__ if name not in ("num_probes", "seed")}
+
+    def fields(self, parts: Parts) -> dict[str, object]:
+        return {"moments": Moments(**parts, num_probes=self._num_probes, seed=self._seed)}
+
+
+class Brackets(MatrixFree):
+    """Intervals of all singular values of a zero-padded convolution, between those of circular ones."""
+
+    name, label = "circular brackets", "bounded"
+
+    def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
+        convolution, scale = single_scaled(operator)
+        lower, upper = brackets(convolution, scale)
+        return {"lower": lower.expand(num_inputs, -1), "upper": upper.expand(num_inputs, -1)}
+
+    def fields(self, parts: Parts) -> dict[str, object]:
+        return {"bounds": (parts["lower"], parts["upper"])}
+
+
+def is_diagonal(operator: LinearOperator) -> bool:
+    return isinstance(operator, Product) and all(isinstance(factor, Diagonal) for factor in operator.factors)

@@ -1,0 +1,57 @@
+"""Many small decompositions at once: a thread pool with one BLAS thread each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+_UNINTERRUPTED = 2e9  # operations of one call, a fraction of a second, so that an interruption is heard soon
+_WORTH_A_THREAD = 2e6  # operations below which starting threads costs more than it gains
+_PARTS_PER_THREAD = 4  # for balance
+
+
+def threaded(function: Callable[[Tensor], Tensor], matrices: Tensor, operations_per_matrix: float) -> Tensor:
+    """Return ``function(matrices)`` for a `function` that treats the matrices of a batch one by one.
+
+    LAPACK works through a batch serially, and several threads inside one small matrix cost more than they gain; so
+    the batch is split over as many threads as torch uses, one BLAS thread each. Tensors of other devices than the CPU
+    are given to `function` in slices, without threads.
+
+    Parameters
+    ----------
+    function
+        (few, m, n) -> (few, ...), releasing the interpreter lock as torch.linalg does.
+    matrices
+        (num_matrices, m, n).
+    operations_per_matrix
+        Floating-point operations, from which the slices follow.
+    """
+    num_matrices = len(matrices)
+    few = max(1, int(_UNINTERRUPTED / max(1.0, operations_per_matrix)))
+    num_threads = torch.get_num_threads()
+    total = num_matrices * operations_per_matrix
+    if matrices.device.type != "cpu" or num_threads == 1 or num_matrices < num_threads or total < _WORTH_A_THREAD:
+        parts = [function(part) for part in matrices.split(few)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+    few = min(few, -(-num_matrices // (num_threads * _PARTS_PER_THREAD)))
+    with _one_blas_thread(), ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        futures = [pool.submit(function, part) for part in matrices.split(few)]
+        try:
+            return torch.cat([future.result() for future in futures])
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
