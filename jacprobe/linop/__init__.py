@@ -10,4 +10,5 @@ from jacprobe.linop.operator import LinearOperator, Transposed
 from jacprobe.linop.pooling import LinearMap
 from jacprobe.linop.products import Product, Sum
 
-__all__ = ["Convolution", "Diagonal", "LinearMap", "LinearOperator", "Matrix", "Product", "Selection", "Sum", "Transposed"]
+__all__ = ["Convolution", "Diagonal", "LinearMap", "LinearOperator", "Matrix", "Product", "Selection", "Sum",
+           "Transposed"]

@@ -155,7 +155,7 @@ def resolved(spectrum: Spectrum) -> np.ndarray:
     if not spectrum.is_complete:
         return np.empty(0)
     values = spectrum.values.numpy().ravel()
-    return np.sort(values[values > np.fmax(spectrum.floor, 0)])  # fmax: an unknown floor is NaN
+    return np.sort(values[values > spectrum.resolution])
 
 
 def _spread_nodes(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +177,7 @@ def _spread_nodes(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
 
 def _resolution(spectrum: Spectrum) -> float:
     """Return what a node must exceed to count as a value that is not 0."""
-    return float(np.fmax(spectrum.floor, _SMALLEST_NODE * spectrum.density.maximum))
+    return max(spectrum.resolution, _SMALLEST_NODE * spectrum.density.maximum)
 
 
 def violin_points(spectrum: Spectrum) -> np.ndarray:

@@ -12,16 +12,15 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from jacprobe.errors import ArgumentError, DtypeError
-from jacprobe.plotting.layerdata import check_sets, is_flat, layer_order, layer_table, violin_points
-from jacprobe.plotting.style import GROUP, INK, QUIET, SelfShowingFigure, Sizes, name_ticks, percent, value_ticks
-from jacprobe.results import Spectrum, SpectrumSet
+from jacprobe.plotting.layerdata import check_sets, layer_order, layer_table, violin_points
+from jacprobe.plotting.marks import draw_marks, draw_ranges, draw_strip
+from jacprobe.plotting.style import GROUP, INK, QUIET, TINY, SelfShowingFigure, Sizes, name_ticks, value_ticks
+from jacprobe.results import SpectrumSet
 
 _PALETTE = seaborn.color_palette("colorblind")
 _HATCH = "//////"
-_TINY = 1e-300  # the lower edge of a band that reaches zero, on a logarithmic axis
 
 
 def draw_layers(
@@ -38,12 +37,12 @@ def draw_layers(
     """Draw the distribution of singular values per layer, in forward order, and return the Axes.
 
     A violin shows the values of all inputs above the floor, with a dot at their median and a bar between their
-    quartiles; a distribution without width is a line. What is not exact looks otherwise, and ``ax.legend()`` tells: the
-    violin of an estimated distribution is hatched and ends where its nodes do, and where there are only bounds, a dashed frame holds all values
-    and its filled part the largest. The bars above the Axes show what a violin cannot: the share of
-    values that are zero by structure (solid) and of others that are at or under the floor (pale). A layer without
-    a spectrum keeps its slot. A logarithmic axis ends at the lowest 5 % quantile of any violin; a triangle at its
-    foot marks a violin that goes on below. ``layers_data`` returns the numbers.
+    quartiles; a distribution without width is a line. What is not exact looks otherwise, as ``ax.legend()`` tells: an
+    estimated distribution is hatched (or a dotted line) and ends where its nodes do; where there are only bounds, a
+    dashed frame holds all values, and its filled part the largest. The bars above the Axes show what a violin cannot:
+    the share of values that are zero by structure (solid) and of others that are at or under the floor (pale). A layer
+    without a spectrum keeps its slot. A logarithmic axis ends at the lowest 5 % quantile of any violin; a triangle at
+    its foot marks what goes on below. ``layers_data`` returns the numbers.
 
     Parameters
     ----------
@@ -195,8 +194,8 @@ def _draw(ax: Axes, table: pd.DataFrame, *, epsilon: float, log: bool, violin: M
     estimated = table["label"] == "estimated"
     _draw_violins(ax, table[~estimated], sizes, violin)
     _draw_violins(ax, table[estimated], sizes, {"hatch": _HATCH, "alpha": 0.6, **violin})
-    _draw_ranges(ax, table.dropna(subset="high"), sizes)
-    _draw_marks(ax, table, sizes)
+    draw_ranges(ax, table.dropna(subset="high"), sizes)
+    draw_marks(ax, table, sizes)
     ax.set(xlim=(left, right), ylim=_value_limits(table, epsilon, log=log), xlabel="")
     ax.set_ylabel("singular value", fontsize=sizes.font)
     name_ticks(ax, list(slots), list(slots.values()), sizes)
@@ -207,7 +206,7 @@ def _draw(ax: Axes, table: pd.DataFrame, *, epsilon: float, log: bool, violin: M
     if max(slots) % 1:  # the half slot before end to end
         ax.axvline(max(slots) - 0.75, color=QUIET, linewidth=0.6)
     if (table[["zeros", "under_floor"]] > 0).any(axis=None):
-        _draw_strip(ax, table.dropna(subset="zeros"), sizes)
+        draw_strip(ax, table.dropna(subset="zeros"), sizes)
     return ax
 
 
@@ -221,7 +220,7 @@ def _value_limits(table: pd.DataFrame, epsilon: float, *, log: bool) -> tuple[fl
 
 
 def _draw_band(ax: Axes, epsilon: float, *, log: bool) -> None:
-    low = max(1 - epsilon, _TINY) if log else 1 - epsilon
+    low = max(1 - epsilon, TINY) if log else 1 - epsilon
     ax.axhspan(low, 1 + epsilon, color=_PALETTE[2], alpha=0.2, linewidth=0, zorder=0.6, label=f"1 ± {epsilon:g}")
     ax.axhline(1, color=QUIET, linewidth=0.8, zorder=0.7)
 
@@ -239,17 +238,6 @@ def _name_sets(ax: Axes, table: pd.DataFrame) -> None:
         ax.scatter([], [], marker="s", s=60, facecolor="none", edgecolor=INK, linestyle="--", label="bounded")
 
 
-def _draw_ranges(ax: Axes, table: pd.DataFrame, sizes: Sizes) -> None:
-    """Draw a frame around what only has bounds, and fill it where the largest values are."""
-    width, line = 0.7 * sizes.width, sizes.line(0.04, 0.6, 1.2)
-    for row in table.itertuples():
-        left, low, top = row.center - width / 2, max(row.low, _TINY), max(row.top, _TINY)
-        ax.add_patch(Rectangle((left, low), width, row.high - low, fill=False, edgecolor=row.color, linestyle="--",
-                               linewidth=line, zorder=2.4))
-        ax.add_patch(Rectangle((left, top), width, row.high - top, facecolor=(row.color, 0.6), edgecolor=row.color,
-                               linewidth=line, zorder=2.5))
-
-
 def _draw_violins(ax: Axes, table: pd.DataFrame, sizes: Sizes, violin: Mapping[str, object]) -> None:
     """Draw every distribution that has a width, by one call of ``seaborn.violinplot``."""
     points = {(row.index, row.position): violin_points(row.spectrum) for row in table.itertuples(index=False)}
@@ -264,51 +252,3 @@ def _draw_violins(ax: Axes, table: pd.DataFrame, sizes: Sizes, violin: Mapping[s
     chosen["width"] = chosen["width"] / (gaps.min() if gaps.size else 1)
     seaborn.violinplot(data, x="x", y="value", hue="set", hue_order=range(sizes.num_sets), dodge=True, ax=ax,
                        palette=dict(zip(table["index"], table["color"], strict=True)), native_scale=True, **chosen)
-
-
-def _draw_marks(ax: Axes, table: pd.DataFrame, sizes: Sizes) -> None:
-    """Draw median and quartiles; a line for a distribution without width; a word where there is none."""
-    known = table.dropna(subset="median")
-    flat = known[is_flat(known["min"], known["max"])]
-    for line, some in (("-", flat["label"] != "estimated"), (":", flat["label"] == "estimated")):
-        rows = flat[some]
-        ax.hlines(rows["median"], rows["center"] - 0.42 * sizes.width, rows["center"] + 0.42 * sizes.width,
-                  color=list(rows["color"]), linestyle=line, linewidth=sizes.line(0.2, 1.2, 3), zorder=2.5)
-    ax.vlines(known["center"], known["q25"], known["q75"], color=INK, linewidth=sizes.line(0.16, 0.8, 4), zorder=3)
-    ax.scatter(known["center"], known["median"], s=sizes.line(0.26, 1.6, 5) ** 2, color="white", edgecolor=INK,
-               linewidth=sizes.line(0.04, 0.3, 0.8), zorder=4)
-    for row in table[table["median"].isna() & table["high"].isna()].itertuples():
-        ax.text(row.center, 0.03, _word(row.spectrum), transform=ax.get_xaxis_transform(), rotation=90, ha="center",
-                va="bottom", color=QUIET, fontsize=min(sizes.font - 1, max(sizes.violin, 4.5)))
-
-
-def _word(spectrum: Spectrum) -> str:
-    """Say why there is nothing to draw of this spectrum."""
-    if not spectrum.is_known:
-        return "no spectrum"
-    if not (spectrum.is_complete or spectrum.density is not None):
-        return "moments only"
-    return "all zero" if spectrum.num_zeros == spectrum.num_inputs * spectrum.dim else "under floor"
-
-
-def _draw_strip(ax: Axes, table: pd.DataFrame, sizes: Sizes) -> None:
-    """Draw what no violin shows above `ax`: bars of the shares of zeros and of values under the floor."""
-    strip = ax.inset_axes([0, 1.03, 1, 0.1], label="zeros")
-    strip.set(xlim=ax.get_xlim(), ylim=(0, 1), facecolor="none")
-    strip.spines[:].set_visible(False)
-    strip.xaxis.set_label_position("top")
-    strip.xaxis.tick_top()
-    strip.yaxis.tick_right()
-    strip.tick_params(length=0, pad=1)
-    center, bar, color = table["center"], 0.88 * sizes.width, list(table["color"])
-    strip.bar(center, 1, bar, color="0.93", label="all")
-    strip.bar(center, table["zeros"], bar, color=color, label="zeros")
-    title = "structural zeros, %"
-    if table["under_floor"].any():
-        strip.bar(center, table["under_floor"], bar, bottom=table["zeros"], color=color, alpha=0.4, label="under floor")
-        title += " (pale: under the floor)"
-    font = min(sizes.violin / 2, sizes.font - 1)
-    numbers = font >= 4  # else too many for numbers, and a scale must do
-    strip.set_xticks(center if numbers else [], map(percent, table["zeros"]) if numbers else [], fontsize=font)
-    strip.set_yticks([] if numbers else [0, 1], [] if numbers else ["0", "100"], fontsize=sizes.font - 2)
-    strip.set_xlabel(title, fontsize=sizes.font - 1, loc="left", labelpad=2)

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 INK = "0.15"
 QUIET = "0.45"
 GROUP = 0.8  # share of a slot that its violins fill
+TINY = 1e-300  # the lower edge of what reaches zero, on a logarithmic axis
 _MAX_NAME = 22
 
 

@@ -18,10 +18,8 @@ from jacprobe.probe.methods import (
     TwoMoments,
 )
 from jacprobe.probe.survey import Survey
-try:
-    from jacprobe.solvers.brackets import bracket_reason
-except ImportError:
-    pass
+from jacprobe.solvers.brackets import bounds_operations
+from jacprobe.solvers.density import bytes_per_chain
 from jacprobe.solvers.exact import Cost, exact_cost
 from jacprobe.solvers.explicit import is_explicit, matrix_bytes
 from jacprobe.solvers.fourier import why_not_circular
@@ -114,7 +112,7 @@ def _exact(survey: Survey, request: Request) -> Choice:
     candidates.append((cost._replace(operations=cost.operations + rank * survey.operations), False, 0))
     fitting = [c for c in candidates if _reason(survey, request, c) is None]
     if not fitting:
-        return Choice(None, reason=min((_reason(survey, request, c) for c in candidates), key=len))
+        return Choice(None, reason=_reason(survey, request, min(candidates, key=lambda c: c[0].operations)))
     cost, structured, _ = min(fitting, key=lambda c: c[0].operations)
     return Choice(Exact(gram=gram), structured, 1 if structured else rank, cost.bytes, _disagreement(survey))
 
@@ -162,9 +160,9 @@ def _bounds(survey: Survey, request: Request) -> Choice:
     if found is None or not isinstance(found.factor, Convolution):
         return Choice(None, reason="method 'bounds' needs one convolution, at most followed by activations;"
                                    " this segment is none")
-    reason = bracket_reason(found.factor)
-    if reason:
-        return Choice(None, reason=reason)
+    operations = bounds_operations(found.factor)
+    if operations > request.work:
+        return Choice(None, reason=f"bounds need {operations:.1e} operations, more than the limit of {request.work:.1e}")
     return Choice(Brackets(seed=request.seed, memory=_SHARE * request.memory), structured=True)
 
 
@@ -187,7 +185,7 @@ def _density(survey: Survey, request: Request) -> Choice:
     rank = min(survey.out_dim, survey.in_dim)
     num_probes = request.num_probes or min(16, max(2, math.ceil(_ENOUGH / rank)))
     num_steps = min(request.num_steps, rank)
-    needed = 1.0 * survey.itemsize * (num_steps + 3) * (rank + survey.out_dim / num_steps)
+    needed = bytes_per_chain(survey.out_dim, survey.in_dim, num_steps, survey.itemsize)
     reason = _too_much("a density", survey, request, 2 * num_probes * num_steps, needed)
     if reason:
         return Choice(None, reason=reason)

@@ -9,34 +9,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from jacprobe.linop import Diagonal, LinearOperator, Product
+from jacprobe.linop import LinearOperator, Product
 from jacprobe.results import Density, Moments
-try:
-    from jacprobe.solvers.brackets import brackets
-except ImportError:
-    pass
-try:
-    from jacprobe.solvers.density import density
-except ImportError:
-    pass
+from jacprobe.solvers.brackets import convolution_bounds, scaled_bounds
+from jacprobe.solvers.density import density
 from jacprobe.solvers.exact import ExactSolver
 from jacprobe.solvers.fourier import circular_values
-try:
-    from jacprobe.solvers.largest import largest
-except ImportError:
-    pass
+from jacprobe.solvers.largest import largest
 from jacprobe.solvers.liveness import live_ends
-try:
-    from jacprobe.solvers.moments import moments
-except ImportError:
-    pass
-try:
-    from jacprobe.solvers.relative import relative_singular_values
-except ImportError:
-    pass
-from jacprobe.solvers.single import channel_scaled, frobenius_norms, single
+from jacprobe.solvers.moments import moments
+from jacprobe.solvers.relative import relative_singular_values
+from jacprobe.solvers.single import Single, channel_scaled, frobenius_norms, single
 
 Parts = dict[str, Tensor]
+
+_TOP = 1e-2  # tolerance of the largest value inside its bracket
 
 
 class Method(ABC):
@@ -210,18 +197,35 @@ class TwoMoments(MatrixFree):
 
 
 class Brackets(MatrixFree):
-    """Intervals of all singular values of a zero-padded convolution, between those of circular ones."""
+    """Intervals of all singular values of a convolution between diagonals, by those of circular convolutions.
+
+    A few Lanczos steps raise the lower end of the largest value.
+    """
 
     name, label = "circular brackets", "bounded"
 
     def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
-        convolution, scale = single_scaled(operator)
-        lower, upper = brackets(convolution, scale)
-        return {"lower": lower.expand(num_inputs, -1), "upper": upper.expand(num_inputs, -1)}
+        found = single(operator)
+        scaled = channel_scaled(operator)
+        if scaled is not None:
+            lower, upper = (ends.unsqueeze(0) for ends in convolution_bounds(scaled[0], left=scaled[1], right=scaled[2]))
+        else:
+            lower, upper = self._between(found)
+        lower = lower.cpu().expand(num_inputs, -1).clone()
+        top = largest(operator, num_inputs, num_values=1, tolerance=_TOP, seed=self._seed, memory=self._memory)
+        lower[:, 0] = torch.maximum(lower[:, 0], top.lower[:, 0])
+        return {"lower": lower, "upper": upper.cpu().expand(num_inputs, -1)}
+
+    @staticmethod
+    def _between(found: Single) -> tuple[Tensor, Tensor]:
+        """Scale the intervals of the convolution alone by the diagonals of each input."""
+        lower, upper = (ends.unsqueeze(0) for ends in convolution_bounds(found.factor))
+        for entries in (found.left, found.right):
+            if entries is not None:
+                scaled = [scaled_bounds(low, high, row.unsqueeze(0)) for low, high, row in zip(
+                    lower.expand(len(entries), -1), upper.expand(len(entries), -1), entries, strict=True)]
+                lower, upper = (torch.cat(ends) for ends in zip(*scaled, strict=True))
+        return lower, upper
 
     def fields(self, parts: Parts) -> dict[str, object]:
         return {"bounds": (parts["lower"], parts["upper"])}
-
-
-def is_diagonal(operator: LinearOperator) -> bool:
-    return isinstance(operator, Product) and all(isinstance(factor, Diagonal) for factor in operator.factors)

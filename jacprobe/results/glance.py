@@ -40,11 +40,11 @@ def with_error(value: float, error: float) -> str:
     Examples
     --------
     >>> with_error(0.81234, 0.0123), with_error(0.81234, float("nan")), with_error(float("nan"), 0.1)
-    ('0.812 ± 0.012', '~ 0.812', '')
+    ('0.812 ± 0.01', '~ 0.812', '')
     """
     if math.isnan(value):
         return ""
-    return f"~ {value:.3g}" if math.isnan(error) else f"{value:.3g} ± {error:.2g}"
+    return f"~ {value:.3g}" if math.isnan(error) else f"{value:.3g} ± {error:.1g}"
 
 
 def between(low: float, high: float, digits: int = 3) -> str:
@@ -66,7 +66,8 @@ def between(low: float, high: float, digits: int = 3) -> str:
 
 
 def _rounded(value: float, rounding: str, digits: int) -> str:
-    return f"{float(Context(digits, rounding).create_decimal(value)):.{digits}g}"
+    decimal = f"{value:.12g}"  # 0.4 is 0.4, and no number just above it
+    return f"{float(Context(digits, rounding).create_decimal(decimal)):.{digits}g}"
 
 
 def _exact(spectrum: Spectrum) -> dict[str, str]:

@@ -56,7 +56,7 @@ class Spectrum(Scalars):
         Estimated distribution of all values, or None.
     bounds
         Lower and upper ends, float64 (num_inputs, count) each, decreasing: an interval for each of the `count` largest
-        values. None where `floor` says it all.
+        values, not counting the errors within `floor`. None where `floor` says it all.
     confidence
         Probability with which the upper ends of `bounds` hold; 1 if they always do.
     note
@@ -65,13 +65,13 @@ class Spectrum(Scalars):
         Bound on the error of the logarithm of every value that is no structural zero, where each was resolved however
         small it is; it takes the place of `floor`. Else NaN.
     gradient_ratio
-        How much longer gradients are at the segment's source than at its target, ``||J^T g|| / ||g||``; NaN where
-        unknown.
+        Length of a random gradient that was sent back from the output, at the segment's source over that at its
+        target; NaN where unknown.
     dead_units
-        Share of the units at the target whose derivative is 0 for every input; NaN where unknown.
+        Share of the units at the target that have one and the same activation for every input; NaN where unknown.
     cosine_in, cosine_out
-        Mean cosine between the activations of two inputs, at source and target: a step of the correlation map. NaN
-        where unknown.
+        Mean cosine between the activations of two inputs, over all pairs, at source and target: a step of the
+        correlation map. NaN where unknown.
     moments
         Estimated mean square and relative variance, or None.
 
@@ -171,14 +171,15 @@ class Spectrum(Scalars):
             return math.inf if largest > 0 else math.nan
         if not self.is_complete or self.max == 0:
             return math.nan
-        return self.max / max(self.min, self.floor if self.num_under_floor else 0)
+        smallest = max(self.min, self.resolution if self.num_under_floor else 0)
+        return self.max / smallest if smallest > 0 else math.inf
 
     @property
     def cond_per_input(self) -> Tensor | None:
         """(num_inputs,) largest over smallest value of each input by itself; bounds and infinities as in `cond`."""
         if not self.is_complete:
             return None
-        smallest = self.values[:, -1].clamp(min=self.floor if self.num_under_floor else 0)
+        smallest = self.values[:, -1].clamp(min=self.resolution if self.num_under_floor else 0)
         return self.values[:, 0] / torch.where(self._zeros() > 0, 0, smallest)
 
     @property
@@ -187,12 +188,17 @@ class Spectrum(Scalars):
         return int(self._zeros().sum())
 
     @property
+    def resolution(self) -> float:
+        """Values up to this may be anything from 0 to twice as large: `floor`, or 0 with a relative floor or none."""
+        return 0.0 if math.isnan(self.floor) or not math.isnan(self.relative_floor) else self.floor
+
+    @property
     def num_under_floor(self) -> int:
-        """Number of known values at or under `floor` that are not structural zeros: their size is not resolved."""
-        if self.values is None or not math.isnan(self.relative_floor):
+        """Number of known values at or under `resolution` that are not structural zeros."""
+        if self.values is None:
             return 0
         zeros = (self._zeros() - (self.dim - self.values.shape[1])).clamp(min=0)  # among the known ones
-        return int((self.values <= self.floor).sum() - zeros.sum())
+        return int((self.values <= self.resolution).sum() - zeros.sum())
 
     @property
     def mean_interval(self) -> tuple[float, float]:
@@ -207,7 +213,7 @@ class Spectrum(Scalars):
         low, high = UNKNOWN if known is None else known.min
         if self.density is None or high == 0:
             return low, high
-        smallest = self.density.smallest + self._slack()
+        smallest = self.density.smallest + self.resolution
         return (0.0, smallest) if math.isnan(low) else (low, min(high, smallest))
 
     @property
@@ -218,7 +224,7 @@ class Spectrum(Scalars):
         if self.density is None:
             return low, high
         norm = math.nan if self.density.frobenius is None else float(self.density.frobenius.max())
-        return float(np.fmax(low, max(0.0, self.density.maximum - self._slack()))), float(np.fmin(high, norm))
+        return float(np.fmax(low, max(0.0, self.density.maximum - self.resolution))), float(np.fmin(high, norm))
 
     def ldi_interval(self, epsilon: float) -> tuple[float, float]:
         """Return the interval in which ``ldi(epsilon)`` lies; for a density with probability ``BAND_CONFIDENCE``."""
@@ -226,22 +232,25 @@ class Spectrum(Scalars):
         low, high = UNKNOWN if known is None else known.share(1 - epsilon, 1 + epsilon)
         if self.density is None:
             return low, high
-        band = self.density.share_band(1 - epsilon, 1 + epsilon, failure=1 - BAND_CONFIDENCE)
-        return float(np.fmax(low, band[0])), float(np.fmin(high, band[1]))
+        inner, outer = epsilon - self.resolution, epsilon + self.resolution
+        least = self.density.share_band(1 - inner, 1 + inner, failure=1 - BAND_CONFIDENCE)[0] if inner > 0 else 0.0
+        most = self.density.share_band(1 - outer, 1 + outer, failure=1 - BAND_CONFIDENCE)[1]
+        return float(np.fmax(low, least)), float(np.fmin(high, most))
 
     def intervals(self) -> Intervals | None:
-        """Return the intervals of single values, of width 0 for structural zeros; None where there are none."""
+        """Return intervals that hold single values, floor included, [0, 0] for structural zeros; None if unknown."""
         if self.bounds is not None:
-            return Intervals.of(*self.bounds, self._zeros(), self.dim)
-        if self.values is not None and not math.isnan(self.relative_floor):
-            ends = (self.values * math.exp(sign * self.relative_floor) for sign in (-1, 1))
-            return Intervals.of(*ends, self._zeros(), self.dim)
-        if self.values is not None and not math.isnan(self.floor):
-            return Intervals.of(self.values - self.floor, self.values + self.floor, self._zeros(), self.dim)
-        if self.num_zeros:
-            none = torch.empty(self.num_inputs, 0, dtype=torch.float64)
-            return Intervals.of(none, none, self._zeros(), self.dim)
-        return None
+            lower, upper = self.bounds
+            lower, upper = lower - self.resolution, upper + self.resolution
+        elif self.values is not None and not math.isnan(self.relative_floor):
+            lower, upper = (self.values * math.exp(sign * self.relative_floor) for sign in (-1, 1))
+        elif self.values is not None and not math.isnan(self.floor):
+            lower, upper = self.values - self.floor, self.values + self.floor
+        elif self.num_zeros:
+            lower = upper = torch.empty(self.num_inputs, 0, dtype=torch.float64)
+        else:
+            return None
+        return Intervals.of(lower, upper, self._zeros(), self.dim)
 
     def standard_error(self, statistic: str = "mean") -> float:
         """Return the standard error over probes of "mean", "std", "mean_square" or "relative_variance", or NaN.
@@ -287,9 +296,6 @@ class Spectrum(Scalars):
             return self.zeros
         return torch.zeros(self.num_inputs, dtype=torch.int64) if self.density is None else self.density.zeros
 
-    def _slack(self) -> float:
-        return 0.0 if math.isnan(self.floor) else self.floor
-
     def _points(self) -> Points | None:
         if self.density is not None:
             live = (self.dim - self.density.zeros).double() / self.density.num_probes
@@ -302,7 +308,7 @@ class Spectrum(Scalars):
 
     def _resolved(self) -> bool:
         if self.density is not None:
-            return self.density.smallest > self._slack()
+            return self.density.smallest > self.resolution
         return self.num_under_floor == 0
 
     def __repr__(self) -> str:

@@ -77,9 +77,9 @@ def _pixels_first(product: Product) -> tuple[Product, int]:
             entries = factor.entries.expand(product.shape[0], -1).unflatten(1, (-1, copies))
             factors.append(Diagonal(entries.transpose(1, 2).flatten(0, 1)))
         else:
-            if not hasattr(factor, "explicit"):
-                factor.explicit = Matrix(factor.pointwise_matrices[0])
-            factors.append(factor.explicit)
+            if not hasattr(factor, "of_a_pixel"):
+                factor.of_a_pixel = Matrix(factor.pointwise_matrices[0])
+            factors.append(factor.of_a_pixel)
     return Product(factors), copies
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from jacprobe.errors import ArgumentError
 from jacprobe.linop import Convolution
 from jacprobe.solvers.dense import batched_on, check_finite, gram_operations, singular_values, svd_operations
-from jacprobe.solvers.threads import _one_blas_thread, threaded
+from jacprobe.solvers.threads import one_blas_thread, threaded
 
 ACCURACY = 1e-10  # times the largest value: what the error of every value stays under
 _RESOLVED = 1e-4  # times the largest value: what eigenvalues of squares resolve to about 1e-12
@@ -116,7 +116,7 @@ def why_not_circular(operator: Convolution) -> str:
     return ""
 
 
-@_one_blas_thread()
+@one_blas_thread()
 def taps_of(operator: Convolution, *, left: Tensor | None = None, right: Tensor | None = None) -> Taps:
     """Return the kernel of a convolution as one of stride 1, from the phases of the large image to the small image."""
     kernel = _scaled(operator, left, right).flatten(3)
@@ -198,7 +198,7 @@ def _by_svd(symbols: Tensor) -> Tensor:
         return singular_values(torch.cat([top, bottom], 1), gram=False)[:, ::2]
 
 
-@_one_blas_thread()
+@one_blas_thread()
 def _grams(taps: Taps, num_frequencies: int, sizes: Sequence[int]):
     """A function from frequencies to the smaller of K^ K^* and K^* K^, (num, groups, m, m)."""
     kernel, offsets = taps.kernel, taps.offsets
@@ -256,7 +256,7 @@ def _angles(frequencies: Tensor, offsets: Tensor, sizes: Sequence[int]) -> Tenso
     return 2 * math.pi * turns
 
 
-@_one_blas_thread()
+@one_blas_thread()
 def _sorted(values: Tensor, copies: Tensor, count: int) -> Tensor:
     """All (num_frequencies, num_values), each row as often as `copies` says, decreasing, and zeros up to `count`."""
     padded = values.new_zeros(count)
@@ -265,7 +265,7 @@ def _sorted(values: Tensor, copies: Tensor, count: int) -> Tensor:
     return padded
 
 
-@_one_blas_thread()
+@one_blas_thread()
 def _half(sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
     """One of every pair of conjugate frequencies, (num, num_axes), and how many it stands for, 1 or 2."""
     frequencies = torch.cartesian_prod(*map(torch.arange, sizes)).reshape(-1, len(sizes))
@@ -277,7 +277,7 @@ def _half(sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
     return frequencies[kept], 1 + (index != conjugate)[kept].long()
 
 
-@_one_blas_thread()
+@one_blas_thread()
 def _live(taps: Taps) -> tuple[Taps, int]:
     """Without the channels that are zero, as far as every group allows; and the rank that this leaves per pixel."""
     kernel, live = taps.kernel, []

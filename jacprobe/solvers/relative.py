@@ -17,12 +17,14 @@ from jacprobe.solvers.liveness import pattern
 from jacprobe.solvers.threads import threaded
 
 _EPS = torch.finfo(torch.float64).eps
-_RANGE = math.log(1e6)  # that one step may span in scale; a larger one is taken in several steps
+_RANGE = math.log(1e3)  # that the scales of one step may span, since a step loses that factor of accuracy
 _LARGEST = 2.0**31  # bytes of one explicit factor, and of the blocks of one input
 _SLICE = 2.0**28  # bytes of the blocks that are worked on at a time
 _BLOCKS = 8  # of the size of a basis that live at a time
 _TRANSPOSITIONS = 3  # of the triangular product before Jacobi: fewer rotations for the price of one QR each
 _ROUNDS = 40  # of Jacobi rotations; it converges quadratically, in two to five
+_SAFETY = 10.0  # times the change between two sweeps
+_UNKNOWN = 0.1  # change of a logarithm that says that the value is rounding
 _TINY = torch.finfo(torch.float64).tiny
 _CURE = "Use accuracy 'reference', or probe shorter segments."
 
@@ -51,10 +53,10 @@ def relative_singular_values(product: Product, num_inputs: int, *, max_sweeps: i
     Returns
     -------
     log_values
-        float64 (num_inputs, min(out_dim, in_dim)) on the CPU, decreasing, natural logarithms; -inf for structural zeros.
+        float64 (num_inputs, min(out_dim, in_dim)) on the CPU, decreasing natural logarithms; -inf for structural zeros.
     error
-        float64 (num_inputs,): twice the largest change of a logarithm from one sweep to the next, whose rounding errors
-        differ, and a rounding term; infinite where it exceeds 1, as for a rank that only cancellation lowers.
+        float64 (num_inputs,): an estimate, ten times the largest change of a logarithm from one sweep to the next,
+        whose rounding errors differ; infinite where nothing is known, as for a rank that only cancellation lowers.
 
     Raises
     ------
@@ -93,8 +95,8 @@ def relative_singular_values(product: Product, num_inputs: int, *, max_sweeps: i
     widest = max(units.shape[1] for units in live)
     bytes_per_rank = 8.0 * _BLOCKS * widest
     if bytes_per_rank * int(ranks.max()) > _LARGEST:
-        raise ArgumentError(f"`product` must have blocks that fit memory; got {widest} x {int(ranks.max())}, which needs"
-                            f" {bytes_per_rank * int(ranks.max()):.3g} of {_LARGEST:.3g} bytes. {_CURE}")
+        raise ArgumentError(f"`product` must have blocks that fit {_LARGEST:.3g} bytes; got {widest} x"
+                            f" {int(ranks.max())}, which need {bytes_per_rank * int(ranks.max()):.3g}. {_CURE}")
     log_values = torch.full((len(ranks), min(product.shape[1:])), -math.inf, dtype=torch.float64)
     error = torch.zeros(len(ranks), dtype=torch.float64)
     for rank in ranks.unique().tolist():
@@ -121,8 +123,8 @@ def _resolved(steps: list[Product], live: list[Tensor], rank: int, max_sweeps: i
         basis, logs, rows = _sweep(back if number % 2 else there, basis)
         values, unfinished = _graded_values(logs, rows)
         change = (values - before).abs().amax(1).nan_to_num(nan=math.inf)
-        rounding = _EPS * (8 * len(steps) * rank**0.5 + values.abs().amax(1))
-        now = torch.where(change <= 0.5, 2 * change + rank * unfinished + rounding, math.inf)
+        rounding = _EPS * (8 * len(steps) * rank**0.5 + len(steps) ** 0.5 * values.abs().amax(1))
+        now = torch.where(change < _UNKNOWN, _SAFETY * change + rank * unfinished + rounding, math.inf)
         best = torch.where(((now < error) | error.isinf()).unsqueeze(1), values, best)
         before, error = values, torch.minimum(error, now)
         if bool((change <= tolerance).all()):
@@ -166,55 +168,62 @@ def _graded_values(logs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         rows = rows.gather(1, order.unsqueeze(2).expand_as(rows))
         triangles = threaded(lambda part: torch.linalg.qr(part, mode="r").R, rows.mT, 2.0 * rows.shape[1] ** 3)
         logs, rows = _graded(triangles, logs)
-    return _rotated(logs, rows)
+    packed = torch.cat([rows, logs.unsqueeze(2)], dim=2)
+    solved = threaded(_rotated, packed, 40.0 * rows.shape[1] ** 3)
+    return solved[:, :-1], solved[:, -1]
 
 
-def _rotated(logs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+def _rotated(packed: Tensor) -> Tensor:
     """One-sided Jacobi: rotate pairs of rows of ``diag(exp(logs)) @ rows`` until all are orthogonal.
 
     All pairs of a round are disjoint, and m - 1 rounds meet every pair of m rows: all but the first change chairs.
+    From (num_inputs, rank, rank + 1), logs last, to (num_inputs, rank + 1): decreasing logs, the largest cosine left.
     """
-    num_inputs, rank, _ = rows.shape
+    rank = packed.shape[1]
+    rows, logs = packed[:, :, :-1], packed[:, :, -1]
     if rank % 2:
         rows = torch.nn.functional.pad(rows, (0, 0, 0, 1))
         logs = torch.nn.functional.pad(logs, (0, 1), value=-math.inf)
     half = rows.shape[1] // 2
-    chairs = torch.arange(2 * half, device=rows.device)
-    above, below = chairs[:half], chairs[half:]
-    chairs = torch.cat([above[:1], below[:1], above[1:-1], below[1:], above[-1:]]) if half > 1 else chairs
-    largest = logs.new_zeros(num_inputs)
     for _ in range(_ROUNDS):
-        largest = torch.zeros_like(largest)
+        largest = logs.new_zeros(len(logs))
         for _ in range(2 * half - 1):
-            logs, rows, cosines = _pairs_rotated(logs, rows, half)
+            rows, logs, cosines = _pairs_rotated(rows[:, :half], rows[:, half:], logs[:, :half], logs[:, half:])
             largest = torch.maximum(largest, cosines.abs().amax(1))
-            logs, rows = logs[:, chairs], rows[:, chairs]
+        lengths = torch.linalg.vector_norm(rows, dim=2)
+        rows, logs = rows / lengths.clamp(min=_TINY).unsqueeze(2), logs + lengths.log()
         if bool((largest <= 8 * _EPS * rank**0.5).all()):
             break
-    return logs.sort(1, descending=True).values[:, :rank], largest
+    return torch.cat([logs.sort(1, descending=True).values[:, :rank], largest.unsqueeze(1)], dim=1)
 
 
-def _pairs_rotated(logs: Tensor, rows: Tensor, half: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotate row i against row ``half + i``, each in its own scale so that nothing underflows; and their cosines.
+def _pairs_rotated(first: Tensor, second: Tensor, scale: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotate every row of `first` against its partner in `second`, and change chairs; also their cosines.
 
-    With the ratio r <= 1 of lengths and the cosine c the rotation has the tangent r t,
-    ``t = 2 c / (1 - r^2 + sqrt((1 - r^2)^2 + 4 r^2 c^2))``, and takes r^2 t of the shorter row to the longer, and t back.
+    Rows have scales of their own, so that nothing underflows. With the ratio r <= 1 of both lengths and the cosine c
+    the rotation of rows of length 1 has the tangent r t, ``t = 2 c / (1 - r^2 + sqrt((1 - r^2)^2 + 4 r^2 c^2))``: it
+    adds r^2 t of the shorter to the longer, and takes t of the longer from the shorter.
     """
-    first, second = rows[:, :half], rows[:, half:]
-    cosines = torch.linalg.vecdot(first, second)
-    gaps = (logs[:, :half] - logs[:, half:]).nan_to_num(nan=0.0)
+    lengths = [torch.linalg.vector_norm(side, dim=2).clamp(min=_TINY) for side in (first, second)]
+    cosines = torch.linalg.vecdot(first, second) / lengths[0] / lengths[1]
+    ratio = lengths[0] / lengths[1]
+    gaps = (scale - other + ratio.log()).nan_to_num(nan=0.0)
     differences = -torch.expm1(-2 * gaps.abs())
     squares = 1 - differences
     roots = torch.sqrt(differences**2 + 4 * squares * cosines**2)
     tangents = torch.where(cosines == 0, 0, 2 * cosines / (differences + roots))
-    to_longer, to_shorter = squares * tangents, -tangents
-    of_second = torch.where(gaps >= 0, to_longer, to_shorter).unsqueeze(2)
-    of_first = torch.where(gaps >= 0, to_shorter, to_longer).unsqueeze(2)
-    rows = torch.cat([torch.addcmul(first, of_second, second), torch.addcmul(second, of_first, first)], dim=1)
-    lengths = torch.linalg.vector_norm(rows, dim=2)
-    turned = -0.5 * torch.log1p(squares * tangents**2)
-    logs = logs + torch.cat([turned, turned], dim=1) + lengths.log()
-    return logs, rows / lengths.clamp(min=_TINY).unsqueeze(2), cosines
+    to_longer, turned = squares * tangents, -0.5 * torch.log1p(squares * tangents**2)
+    of_second = torch.where(gaps >= 0, to_longer, -tangents) * ratio
+    of_first = torch.where(gaps >= 0, -tangents, to_longer) / ratio
+    rows = (torch.addcmul(first, of_second.unsqueeze(2), second), torch.addcmul(second, of_first.unsqueeze(2), first))
+    return _seated(*rows), _seated(scale + turned, other + turned), cosines
+
+
+def _seated(first: Tensor, second: Tensor) -> Tensor:
+    """All chairs after one change: the first row keeps its own, the others move on in a circle."""
+    if first.shape[1] == 1:
+        return torch.cat([first, second], dim=1)
+    return torch.cat([first[:, :1], second[:, :1], first[:, 1:-1], second[:, 1:], first[:, -1:]], dim=1)
 
 
 def _steps(product: Product) -> list[Product]:
@@ -251,8 +260,8 @@ def _explicit(factor: LinearOperator) -> Matrix | Diagonal | Selection:
     else:
         entries = (factor.matrix if isinstance(factor, Matrix) else factor.dense()[0]).double()
     if not bool(entries.isfinite().all()):
-        raise NonFiniteError(f"`product` must have finite factors; {type(factor).__name__} of shape {factor.shape} holds"
-                             " NaN or infinity. Check the inputs and the scale of the weights.")
+        raise NonFiniteError(f"`product` must have finite factors; got NaN or infinity in {type(factor).__name__} of"
+                             f" shape {factor.shape}. Check the inputs and the scale of the weights.")
     return Diagonal(entries) if isinstance(factor, Diagonal) else Matrix(entries, copies=copies)
 
 

@@ -38,7 +38,7 @@ def threaded(function: Callable[[Tensor], Tensor], matrices: Tensor, operations_
         parts = [function(part) for part in matrices.split(few)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
     few = min(few, -(-num_matrices // (num_threads * _PARTS_PER_THREAD)))
-    with _one_blas_thread(), ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         futures = [pool.submit(function, part) for part in matrices.split(few)]
         try:
             return torch.cat([future.result() for future in futures])
@@ -48,7 +48,9 @@ def threaded(function: Callable[[Tensor], Tensor], matrices: Tensor, operations_
 
 
 @contextmanager
-def _one_blas_thread() -> Iterator[None]:
+def one_blas_thread() -> Iterator[None]:
+    """Use one thread inside every operation of the block: for many small steps, where waiting costs more than it gains.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,29 +1,23 @@
-"""Start-up of the command line: ``jacprobe --help`` against ``import typer``, alternating whole processes.
+"""Start-up of the command line: ``jacprobe --help`` against ``import typer``, whole processes.
 
-    python tests/benchmarks/startup.py
+    python -m tests.benchmarks.startup
 """
 
-import statistics
 import subprocess
 import sys
-import time
 
-_RUNS = 15
-
-
-def seconds(command: list[str]) -> float:
-    begin = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begin
+from .duel import duel, options, record, times
 
 
-def main() -> None:
-    ours, peer = [sys.executable, "-m", "jacprobe", "--help"], [sys.executable, "-c", "import typer"]
-    seconds(ours), seconds(peer)  # warm the file cache
-    pairs = [(seconds(ours), seconds(peer)) for _ in range(_RUNS)]
-    ratios = [a / b for a, b in pairs]
-    print(f"jacprobe --help / python -c 'import typer': median {statistics.median(ratios):.2f},"
-          f" {min(ratios):.2f} to {max(ratios):.2f} over {_RUNS} pairs (at most 4 wanted)")
+def run(*arguments):
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def main(arguments=None):
+    given = options(arguments, __doc__, rounds=15)
+    found = duel(lambda: run("-m", "jacprobe", "--help"), lambda: run("-c", "import typer"), given)
+    return [record(given, "startup", claim="`jacprobe --help`", peer="`python -c 'import typer'`", ratio=found.ratio,
+                   target=0.25, errors={}, **times(found))]
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from jacprobe.results import Spectrum, SpectrumSet
 def spectrum(name, rows, *, zeros=0, kind="layer", floor=1e-15):
     values = torch.tensor(rows, dtype=torch.float64)
     zeros = torch.full((len(values),), zeros)
-    return Spectrum(name, kind, "a", "b", len(rows[0]), len(rows[0]), len(values), values=values, zeros=zeros, floor=floor, label="exact")
+    dim = values.shape[1]
+    return Spectrum(name, kind, "a", "b", dim, dim, len(values), values=values, zeros=zeros, floor=floor, label="exact")
 
 
 def unknown(name):

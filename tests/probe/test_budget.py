@@ -36,46 +36,56 @@ def test_an_unlimited_budget_runs_in_one_chunk(monkeypatch):
 
 
 def test_a_spectrum_beyond_the_memory_names_the_numbers():
-    result = jp.spectra(_net(), seeded_normal(3, 20), memory=8 * 3 * 90)
-    assert result["0"].reason == "an exact spectrum of 20 x 20 needs 8.94e-06 GiB per input, more than the budget of" \
+    result = jp.spectra(_net(), seeded_normal(3, 20), method="exact", memory=8 * 3 * 90)
+    assert result["0"].reason == "an exact spectrum of 20 x 20 needs 7.82e-06 GiB per input, more than the budget of" \
                                  " 2.01e-06 GiB"
     assert result["2"].reason is None  # 4 x 4 after reduction
     assert (result["0"].out_dim, result["0"].in_dim, result["0"].values) == (20, 20, None)
 
 
-def test_a_spectrum_beyond_the_work_names_how_many_inputs_would_fit():
-    one = 4 * 20 * 20**2 - 4 * 20**3 / 3
-    result = jp.spectra(_net(), seeded_normal(5, 20), work=3.5 * one)
-    assert result["0"].reason == "exact spectra of 5 matrices of 20 x 20 need 1.1e+05 operations, more than the limit" \
-                                 " of 7.5e+04; 3 inputs would fit"
-    assert jp.spectra(_net(), seeded_normal(3, 20), work=3.5 * one)["0"].reason is None
+@pytest.mark.parametrize(("method", "one"), [("gram", 20**3 + 4 * 20**3 / 3), ("svd", 4 * 20**3 - 4 * 20**3 / 3)])
+def test_a_spectrum_beyond_the_work_names_how_many_inputs_would_fit(method, one):
+    result = jp.spectra(_net(), seeded_normal(5, 20), method=method, work=3.5 * one)
+    assert result["0"].reason == f"exact spectra of 5 matrices of 20 x 20 need {5 * one:.1e} operations, more than the" \
+                                 f" limit of {3.5 * one:.1e}; 3 inputs would fit"
+    assert jp.spectra(_net(), seeded_normal(3, 20), method=method, work=3.5 * one)["0"].reason is None
 
 
 def test_work_below_one_input_promises_no_cure():
-    reason = jp.spectra(_net(), seeded_normal(5, 20), work=1e3)["0"].reason
+    reason = jp.spectra(_net(), seeded_normal(5, 20), method="exact", work=1e3)["0"].reason
     assert reason.endswith("more than the limit of 1.0e+03")
 
 
+def test_work_counts_the_products_that_form_a_matrix():
+    net = nn.Sequential(PreNormBlock(), nn.Flatten(), nn.Linear(20, 10))
+    result = jp.spectra(net, seeded_normal(1, 5, 4), kind="end_to_end", method="exact", work=2e4)
+    assert "more than the limit of 2.0e+04" in result.end_to_end.reason
+
+
+def test_what_is_not_exact_says_why():
+    result = jp.spectra(_net(), seeded_normal(50, 20), work=1e5)
+    first = result["0"]
+    assert (first.label, first.reason) == ("estimated", None)
+    assert first.note.startswith("exact spectra of 50 matrices of 20 x 20 need 9.3e+05 operations")
+    assert (result["2"].label, result["2"].note) == ("exact", "")
+
+
 def test_a_matrix_that_is_the_same_for_all_inputs_is_worked_on_once():
-    result = jp.spectra(_net(), seeded_normal(500, 20), kind="modules", work=3e4)
+    result = jp.spectra(_net(), seeded_normal(500, 20), kind="modules", method="exact", work=3e4)
     assert [s.reason for s in result] == [None, None]
     assert torch.equal(result["0"].values[0], result["0"].values[-1])
 
 
-def test_matrices_of_modules_are_kept_only_within_their_share(monkeypatch):
-    factors = importlib.import_module("jacprobe.probe.factors")
-    built = []
-    original = factors.AffineMatrices._matrix
-
-    def noted(self, call):
-        built.append(call.name)
-        return original(self, call)
-
-    monkeypatch.setattr(factors.AffineMatrices, "_matrix", noted)
+def test_matrices_of_modules_are_kept_only_within_their_share():
     net = randomized(nn.Sequential(*[nn.Linear(20, 20) for _ in range(5)]))
     result = jp.spectra(net, seeded_normal(2, 20), kind="modules", memory=4 * 16 * 400 * 2.5)
-    assert built == ["0", "1"]
     assert [s.method.split()[0] for s in result] == ["factors"] * 2 + ["autograd"] * 3
+
+
+@pytest.mark.parametrize(("text", "size"), [("2GiB", 2 * 2**30), ("500 MB", 5e8), ("1.5kB", 1500), ("4096", 4096)])
+def test_memory_may_be_a_text(text, size):
+    result = jp.spectra(_net(), seeded_normal(2, 20), memory=text)
+    assert result.provenance["memory"] == size
 
 
 def _watch(monkeypatch, fits=lambda num_inputs, batch: True):
@@ -85,10 +95,10 @@ def _watch(monkeypatch, fits=lambda num_inputs, batch: True):
     session = importlib.import_module("jacprobe.probe.session").Session
     trace = session.trace
 
-    def traced(self, inputs, copies=1):
+    def traced(self, inputs, copies=1, observe=None):
         if copies >= 1 and getattr(self, "measuring", False) and not fits(len(inputs), len(inputs) * copies):
             raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
-        return trace(self, inputs, copies)
+        return trace(self, inputs, copies, observe)
 
     def measured(self, todo, inputs, start, bar):
         self._session.measuring = True

@@ -183,8 +183,7 @@ def test_interruption_leaves_the_model_untouched(monkeypatch):
     def interrupted(*_args, **_kwargs):
         raise KeyboardInterrupt
 
-    module = importlib.import_module("jacprobe.probe.measurement")
-    monkeypatch.setattr(module, "singular_values", interrupted)
+    monkeypatch.setattr(importlib.import_module("jacprobe.solvers.exact").ExactSolver, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         jp.spectra(net, seeded_normal(5, 4))
     _assert_same(before, _state(net))
