@@ -6,12 +6,22 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ["mlp_end_to_end", "mlp_layers", "vgg_end_to_end", "circular_convolution", "density", "largest_values",
            "memory", "pruned_units", "startup"]
 KEYS = {"name", "claim", "peer", "ratio", "target", "holds", "errors", "data", "device", "small", "rounds", "machine",
         "versions"}
+
+
+@pytest.fixture
+def one_thread():
+    """Small work on several threads waits for them longer than it takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def script(name):
@@ -27,8 +37,9 @@ def test_every_script_is_tried_out():
     assert found == {*SCRIPTS, "duel", "table"}
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch.func.jvp uses it
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_small_run_writes_its_record(name, tmp_path, capsys, monkeypatch):
+def test_a_small_run_writes_its_record(name, tmp_path, capsys, monkeypatch, one_thread):
     monkeypatch.delenv("JACPROBE_DATA", raising=False)
     records = script(name).main(["--small", "--rounds", "1", "--output", str(tmp_path)])
     written = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("*.json"))]
@@ -37,7 +48,7 @@ def test_a_small_run_writes_its_record(name, tmp_path, capsys, monkeypatch):
         assert row.keys() >= KEYS
         assert row["ratio"] > 0 and row["small"] and row["data"] in ("", "random")
         for error in row["errors"].values():
-            assert error["limit"] is None or error["value"] <= error["limit"] or name == "density"
+            assert error["value"] <= error["limit"] or name == "density"  # which needs its many steps
     assert capsys.readouterr().out.count("\n") == len(records)
 
 
@@ -72,7 +83,7 @@ def test_the_table_shows_every_row_once(tmp_path):
     text = table.table(table.rows(tmp_path))
     assert text.count("| work, mnist | a\\|b |") == 3
     assert text.count("Measured on") == 2 and "card" in text
-    assert "2.00 | ≥ 1.50 | error: 1.0e-07 (≤ 1e-06) | reached |" in text and "| missed |" in text
+    assert "2.00 | ≥ 1.50 | error 1.0e-07 (≤ 1e-06) | reached |" in text and "| missed |" in text
 
 
 def test_the_table_takes_its_place_between_the_marks():

@@ -44,6 +44,11 @@ class Matrix(LinearOperator):
         return Matrix(self.matrix) if self.copies > 1 else self
 
     @cached_property
+    def is_full(self) -> bool:
+        """Whether no entry is 0."""
+        return bool((self.matrix != 0).all())
+
+    @cached_property
     def pattern(self) -> Matrix:
         """1 where the matrix is not 0, in float32."""
         return Matrix((self.matrix != 0).float(), copies=self.copies)

@@ -162,7 +162,8 @@ def _bounds(survey: Survey, request: Request) -> Choice:
                                    " this segment is none")
     operations = bounds_operations(found.factor)
     if operations > request.work:
-        return Choice(None, reason=f"bounds need {operations:.1e} operations, more than the limit of {request.work:.1e}")
+        reason = f"bounds need {operations:.1e} operations, more than the limit of {request.work:.1e}"
+        return Choice(None, reason=reason)
     return Choice(Brackets(seed=request.seed, memory=_SHARE * request.memory), structured=True)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
-from jacprobe.linop import Convolution, Diagonal, LinearOperator, Matrix, Product, Sum
+from jacprobe.linop import Convolution, Diagonal, LinearOperator, Matrix, Product, Selection, Sum
 from jacprobe.probe.graph import PathGraph, edge_key
 from jacprobe.probe.operators import GraphJacobian
 from jacprobe.probe.pooling import average_pooling, max_pooling
@@ -32,7 +32,7 @@ class Factorizer:
             if len(call.inputs) == 1 and call.output is not None:
                 self._calls.setdefault(edge_key(call.inputs[0].edge), []).append(call)
         self._operations: dict[tuple[Key, Key], LinearOperator | None] = {}
-        self._diagonals: dict[tuple[Key, Key], list[LinearOperator] | None] = {}
+        self._simple: dict[tuple[Key, Key], list[LinearOperator] | None] = {}
 
     def product(self, source: Site, target: Site) -> Product | None:
         """Return the product of factors from `source` to `target`, or None where a part is not understood.
@@ -50,20 +50,20 @@ class Factorizer:
         cuts = graph.cuts
         positions = {cut: i for i, cut in enumerate(cuts)}
         factors: list[LinearOperator] = []
-        here = begin = 0  # from `begin` on, nothing but single operations
+        here = begin = 0  # from `begin` on, nothing that has a factor of its own
         while here < len(cuts) - 1:
             factor, following = self._module(cuts[here], positions)
             if factor is None:
                 factor, following = self._operation(graph, cuts[here], cuts[here + 1]), here + 1
-            if factor is None and _is_step(graph, cuts[here], cuts[here + 1]):
+            if factor is None:
                 here += 1
                 continue
-            before = self._elementwise(cuts[begin], cuts[here])
-            if factor is None or before is None:
+            before = self._between(cuts[begin], cuts[here])
+            if before is None:
                 return None
             factors = [factor, *before, *factors]
             here = begin = following
-        rest = self._elementwise(cuts[begin], cuts[here]) if cuts else None
+        rest = self._between(cuts[begin], cuts[here]) if cuts else None
         return None if rest is None else [*rest, *factors]
 
     def _module(self, cut: Key, positions: dict[Key, int]) -> tuple[LinearOperator | None, int]:
@@ -102,36 +102,26 @@ class Factorizer:
             if position and node.name().startswith("SubBackward"):
                 scale = -scale
             if scale != 1 or not factors:
-                factors = [Diagonal(scale * self._identity(begin if not factors else child).entries), *factors]
+                factors = [Diagonal(scale * self._identity(child).entries), *factors]
             terms.append(Product(factors))
+        if all(isinstance(factor, Diagonal) for term in terms for factor in term.factors):
+            return Diagonal(sum(torch.stack([f.entries.expand(term.shape[0], -1) for f in term.factors]).prod(0)
+                                for term in terms))
         return Sum(terms) if len(terms) > 1 else None
 
-    def _elementwise(self, begin: Key, end: Key) -> list[LinearOperator] | None:
-        """No factor for the identity, one diagonal for a part that acts on each entry by itself, None for another.
-
-        The derivative of such a part is its vector-Jacobian product with ones, and any other product tells whether it
-        is one.
-        """
+    def _between(self, begin: Key, end: Key) -> list[LinearOperator] | None:
+        """Factors of operations between modules: no factor for the identity, None for what is not understood."""
         if begin == end:
             return []
-        if (begin, end) not in self._diagonals:
-            self._diagonals[begin, end] = self._derivative(_site(begin), _site(end))
-        return self._diagonals[begin, end]
-
-    def _derivative(self, source: Site, target: Site) -> list[LinearOperator] | None:
-        if source.dim != target.dim or source.shape[:1] != target.shape[:1]:
-            return None
-        jacobian = GraphJacobian(source, target, self.num_inputs)
-        ones = torch.ones(target.shape, dtype=target.dtype, device=jacobian.device)
-        marks = torch.linspace(1, 2, target.dim, dtype=target.dtype, device=jacobian.device).expand(len(ones), -1)
-        entries, marked = (jacobian.vjp(c.reshape(target.shape)).reshape(-1, source.dim)[: self.num_inputs]
-                           for c in (ones, marks))
-        error = (marked - entries * marks[:1]).abs()
-        if not bool((error <= 8 * torch.finfo(entries.dtype).eps * entries.abs()).all()):
-            return None
-        constant = bool((entries == entries[:1]).all())
-        entries = entries[:1] if constant else entries
-        return [] if constant and bool((entries == 1).all()) else [Diagonal(entries)]
+        if (begin, end) not in self._simple:
+            source, target = _site(begin), _site(end)
+            found = None
+            if source.shape[:1] == target.shape[:1]:
+                jacobian = GraphJacobian(source, target, self.num_inputs)
+                found = _elementwise(jacobian) if source.dim == target.dim else None
+                found = _moved(jacobian) if found is None else found
+            self._simple[begin, end] = found
+        return self._simple[begin, end]
 
     def _identity(self, key: Key) -> Diagonal:
         site = _site(key)
@@ -141,6 +131,49 @@ class Factorizer:
     def _device(self) -> torch.device:
         edge = self._trace.site("input").edge
         return edge.node._input_metadata[edge.output_nr].device
+
+
+def _elementwise(jacobian: GraphJacobian) -> list[LinearOperator] | None:
+    """Return one diagonal for a part that acts on each entry by itself, nothing for the identity, else None.
+
+    The derivative of such a part is its vector-Jacobian product with ones, and another product tells whether it is one.
+    """
+    marks = torch.linspace(1, 2, jacobian.shape[1], dtype=jacobian.dtype, device=jacobian.device)
+    entries, marked = _pulled(jacobian, torch.ones_like(marks)), _pulled(jacobian, marks)
+    error = (marked - entries * marks).abs()
+    if not bool((error <= 8 * torch.finfo(entries.dtype).eps * entries.abs()).all()):
+        return None
+    constant = bool((entries == entries[:1]).all())
+    entries = entries[:1] if constant else entries
+    return [] if constant and bool((entries == 1).all()) else [Diagonal(entries)]
+
+
+def _moved(jacobian: GraphJacobian) -> list[LinearOperator] | None:
+    """Return a selection for a part that moves entries, as slices, permutations and padding with zeros do, else None.
+
+    Pulling the numbers of the outputs back tells which output reads an entry, where no two read the same.
+    """
+    num_inputs, out_dim, in_dim = jacobian.shape
+    numbers = torch.arange(1, out_dim + 1, dtype=jacobian.dtype, device=jacobian.device)
+    if out_dim >= 1 / torch.finfo(jacobian.dtype).eps:
+        return None
+    read, readers = _pulled(jacobian, torch.ones_like(numbers)), _pulled(jacobian, numbers)
+    whole = ((read == 0) | (read == 1)) & (readers >= read) & (readers == readers.round())
+    if not bool(whole.all()):
+        return None
+    index = torch.full((num_inputs, out_dim + 1), -1, device=jacobian.device)
+    entries = torch.arange(in_dim, device=jacobian.device).expand(num_inputs, -1)
+    index = index.scatter_(1, readers.long(), entries)[:, 1:]
+    index = index[:1] if bool((index == index[:1]).all()) else index
+    selection = Selection(index.clamp(min=0), in_dim, dtype=jacobian.dtype)
+    return [selection] if bool((index >= 0).all()) else [Diagonal((index >= 0).to(jacobian.dtype)), selection]
+
+
+def _pulled(jacobian: GraphJacobian, cotangent: Tensor) -> Tensor:
+    """(out_dim,) -> (num_inputs, in_dim), the same cotangent for every input."""
+    target = jacobian.target
+    rows = cotangent.expand(target.shape[0], -1).reshape(target.shape)
+    return jacobian.vjp(rows).reshape(target.shape[0], -1)[: jacobian.shape[0]]
 
 
 def agree(product: Product, generic: GraphJacobian) -> bool:

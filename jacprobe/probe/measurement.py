@@ -174,7 +174,8 @@ class Measurement:
         operator = factorizer.product(generic.source, generic.target) if work.choice.structured else None
         operator = operator or generic
         if work.operator is not None and work.operator.equals(operator):  # the same for every input so far
-            return {key: part[:1].expand(num_inputs, *part.shape[1:]) for key, part in work.chunks[-1].items()}, operator
+            same = {key: part[:1].expand(num_inputs, *part.shape[1:]) for key, part in work.chunks[-1].items()}
+            return same, operator
         try:
             return work.choice.method.solve(operator, num_inputs, start), operator
         except NonFiniteError as error:

@@ -145,11 +145,8 @@ class SpectralDensity(MatrixFree):
         self._num_probes, self._num_steps = num_probes, num_steps
 
     def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
-        norms, live = self._norms(operator, num_inputs), None
-        if isinstance(operator, Product):
-            rows, columns = live_ends(operator)
-            by_rows = int(rows.sum(1).max()) <= int(columns.sum(1).max())
-            live, operator = (rows, operator.T) if by_rows else (columns, operator)
+        norms = self._norms(operator, num_inputs)
+        live = live_ends(operator) if isinstance(operator, Product) else None
         found = density(operator, num_inputs, num_probes=self._num_probes, num_steps=self._num_steps, seed=self._seed,
                         live=live, frobenius=norms, memory=self._memory, first_input=first)
         self._dim = found.dim
@@ -172,11 +169,12 @@ class LargestValues(MatrixFree):
 
     def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
         found = largest(operator, num_inputs, num_values=self._num_values, tolerance=self._tolerance, seed=self._seed,
-                        memory=self._memory, frobenius=self._norms(operator, num_inputs))
+                        memory=self._memory, frobenius=frobenius_norms(operator), first_input=first)
+        self._confidence = 1 - found.failure
         return {"values": found.values, "lower": found.lower, "upper": found.upper}
 
     def fields(self, parts: Parts) -> dict[str, object]:
-        return {"values": parts["values"], "bounds": (parts["lower"], parts["upper"]), "confidence": 0.99}
+        return {"values": parts["values"], "bounds": (parts["lower"], parts["upper"]), "confidence": self._confidence}
 
 
 class TwoMoments(MatrixFree):
@@ -208,7 +206,8 @@ class Brackets(MatrixFree):
         found = single(operator)
         scaled = channel_scaled(operator)
         if scaled is not None:
-            lower, upper = (ends.unsqueeze(0) for ends in convolution_bounds(scaled[0], left=scaled[1], right=scaled[2]))
+            convolution, left, right = scaled
+            lower, upper = (ends.unsqueeze(0) for ends in convolution_bounds(convolution, left=left, right=right))
         else:
             lower, upper = self._between(found)
         lower = lower.cpu().expand(num_inputs, -1).clone()

@@ -56,7 +56,7 @@ class Signals:
         upstream = {name: edge for name, edge in edges.items() if not _same(edge, output.edge)}
         pulled = torch.autograd.grad([output.edge], list(upstream.values()), [cotangent], retain_graph=True,
                                      allow_unused=True) if upstream else ()
-        found = dict(zip(upstream, pulled, strict=True)) | {name: cotangent for name in edges.keys() - upstream.keys()}
+        found = dict(zip(upstream, pulled, strict=True)) | dict.fromkeys(edges.keys() - upstream.keys(), cotangent)
         self._gradients = {name: float(g.double().norm()) for name, g in found.items() if g is not None}
 
     def fields(self, segment: Segment) -> dict[str, float]:

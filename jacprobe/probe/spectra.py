@@ -128,7 +128,8 @@ def spectra(
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
     if accuracy == "relative" and method not in ("auto", "exact"):
-        raise ArgumentError(f"`method` must be left out with accuracy 'relative'; got {method!r}. Leave one of them out.")
+        raise ArgumentError(f"`method` must be left out with accuracy 'relative'; got {method!r}. Leave one of them"
+                            " out.")
     counts = {"num_values": num_values, "num_steps": num_steps, "num_probes": 1 if num_probes is None else num_probes}
     for name, count in counts.items():
         check_count(name, count)

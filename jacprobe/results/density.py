@@ -95,8 +95,10 @@ class Density:
     def standard_error(self, statistic: str) -> float:
         """Return the standard error over probes of "mean", "std" or "mean_square".
 
-        With one probe per input the spread over inputs stands in, which is no smaller; with one probe in total it is
-        NaN. The resolution of the quadrature is not part of it.
+        The weights of a uniformly random direction on n values are Dirichlet distributed: the mean of a function that
+        such a direction sees has 2 / (n + 2) of the variance of that function over the values. This is used instead of
+        the spread over probes, which is a poor estimate where they are few. The resolution of the quadrature, finer
+        after some dozen steps, is not part of it.
 
         Raises
         ------
@@ -104,11 +106,11 @@ class Density:
             There is no such statistic.
         """
         if statistic == "mean":
-            return self._error(self._estimates(self.nodes, 0.0))
+            return self._error(self.nodes)
         if statistic == "mean_square":
-            return self._error(self._estimates(self.nodes.square(), 0.0))
+            return self._error(self.nodes.square())
         if statistic == "std":
-            error = self._error(self._squared_deviations())
+            error = self._error((self.nodes - self.mean).square())
             return error / (2 * self.std) if self.std else error  # the error of a variance, by the delta method
         raise UnknownNameError("statistic", statistic, ("mean", "std", "mean_square"))
 
@@ -214,21 +216,24 @@ class Density:
         return torch.cat([nodes.new_zeros(1), nodes]), masses.cumsum(0)
 
     def _estimates(self, values: Tensor, at_zero: float) -> Tensor:
-        """Return each probe's mean of a function over the spectrum, (num_inputs, num_probes), from `values` at nodes.
-
-        With known Frobenius norms a control variate: weights of a random direction are Dirichlet distributed, so that
-        the covariance of two such means is that of the two functions over the spectrum, up to a factor.
-        """
+        """Return each probe's mean over the spectrum of a function with these `values` at nodes, (inputs, probes)."""
         live = ((self.dim - self.zeros).double() / self.dim)[:, None]
-        estimates = live * self._inner(values) + (1 - live) * at_zero
+        return live * self._inner(self._anchored(values)) + (1 - live) * at_zero
+
+    def _anchored(self, values: Tensor) -> Tensor:
+        """Return `values` at nodes less a control variate of mean 0, where Frobenius norms tell the mean square.
+
+        The covariance of what a random direction sees of two functions is that of the functions over the spectrum, but
+        for a factor, so that the quadrature itself gives the best slope.
+        """
         if self.frobenius is None:
-            return estimates
+            return values
         squares = self.nodes.square()
-        errors = live * self._inner(squares) - (self.frobenius.square() / self.dim)[:, None]
+        truth = self.frobenius.square() / (self.dim - self.zeros).clamp(min=1)
         centred = squares - self._inner(squares).mean(1)[:, None, None]
-        variance = self._inner(centred.square()).mean(1, keepdim=True)
-        slope = self._inner(centred * values).mean(1, keepdim=True) / variance
-        return estimates - torch.where(variance > 0, slope, 0) * errors
+        variance = self._inner(centred.square()).mean(1)
+        slope = torch.where(variance > 0, self._inner(centred * values).mean(1) / variance, 0)
+        return values - slope[:, None, None] * (squares - truth[:, None, None])
 
     def _squared_deviations(self) -> Tensor:
         mean = self.mean
@@ -264,13 +269,14 @@ class Density:
         variance = float((share.square() / (2 * (live + 2) * self.num_probes)).sum())
         return math.sqrt(2 * variance * math.log(2 * max(1.0, events) / failure))
 
-    def _error(self, estimates: Tensor) -> float:
-        """Return the standard error of the mean of independent `estimates`, (num_inputs, num_probes)."""
-        estimates = estimates[: self._independent]
-        num_inputs, num_probes = estimates.shape
-        if num_probes > 1:
-            return math.sqrt(float(estimates.var(1).sum()) / num_probes) / num_inputs
-        return float(estimates.std()) / math.sqrt(num_inputs) if num_inputs > 1 else math.nan
+    def _error(self, values: Tensor) -> float:
+        """Return the standard error of the mean over the spectrum of a function with these `values` at nodes."""
+        values = self._anchored(values)
+        centred = values - self._inner(values).mean(1)[:, None, None]
+        variance = self._inner(centred.square()).mean(1)[: self._independent]
+        live = (self.dim - self.zeros[: self._independent]).double()
+        errors = (live / self.dim).square() * 2 / (live + 2) * variance / self.num_probes
+        return math.sqrt(float(errors.sum())) / self._independent
 
     @property
     def _jumps(self) -> float:

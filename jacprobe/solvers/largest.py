@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -17,8 +16,8 @@ from jacprobe.solvers.inputs import of_inputs
 from jacprobe.solvers.probes import Streams, base_seed
 from jacprobe.solvers.thick_restart import Ritz, ThickRestart
 
-BLOCK = 4  # by default: three copies of a value are found at once, and products with four vectors cost less than four
-_VECTORS_PER_VALUE, _FEWEST_VECTORS = 4, 40  # of a basis: larger ones converge hardly sooner, and cost more per step
+BLOCK = 2  # by default: the fewest products of all blocks that can tell a repeated value from a single one
+_KEPT = 6  # share of the other vectors that a restart keeps: more of them hardly help, and cost a rotation
 _STEPS_PER_CHECK = 4
 _COPIES = 16.0  # times eps and the largest value: distance of two approximations of one value
 _ROUNDING = 32.0  # times eps and the largest value: floating-point error that intervals allow for, besides what is seen
@@ -198,21 +197,21 @@ class _Search:
             wanted = min(bases.width + extra, operator.shape[2] - bases.size)
             if bases.size + wanted > capacity:
                 spare = capacity - wanted - self.num_values
-                bases.restart(ritz, self.num_values + spare // 3)
+                bases.restart(ritz, self.num_values + spare // _KEPT)
             bases.widen(extra)
         return self._judged(operator, bases, ritz, frobenius)
 
     def _grown(self, bases: ThickRestart) -> Ritz:
         """Expand the bases until it is time to look at them."""
-        in_dim = bases.operator.shape[2]
-        for step in itertools.count(1):
-            before = bases.num_products
+        in_dim, steps = bases.operator.shape[2], 0
+        while True:
+            before, steps = bases.num_products, steps + 1
             bases.expand()
             if self.progress is not None:
                 self.progress(len(bases.complete) * (bases.num_products - before))
             enough = bases.size >= min(self.num_values + self.block, in_dim)
             last = bases.size + bases.width > bases.capacity or bases.num_products >= self.max_products
-            if bases.size == in_dim or (enough and (last or step >= _STEPS_PER_CHECK)):
+            if bases.size == in_dim or (enough and (last or steps >= _STEPS_PER_CHECK)):
                 return bases.ritz()
 
     def _hides_copies(self, ritz: Ritz, columns: int) -> bool:
@@ -265,7 +264,8 @@ class _Search:
 
 
 def _preferred(num_values: int, block: int) -> int:
-    return max(_VECTORS_PER_VALUE * num_values, num_values + 8 * block, _FEWEST_VECTORS)
+    """Return a good number of basis vectors: more of them converge hardly sooner, and cost more per step."""
+    return 2 * num_values + 20 * block
 
 
 def _bytes(out_dim: int, in_dim: int, capacity: int, num_values: int, block: int, itemsize: int) -> int:

@@ -10,7 +10,16 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from jacprobe.linop import Convolution, Diagonal, LinearMap, LinearOperator, Matrix, Product, Selection
+from jacprobe.linop import (
+    Convolution,
+    Diagonal,
+    LinearMap,
+    LinearOperator,
+    Matrix,
+    Product,
+    Selection,
+    Transposed,
+)
 
 
 def rank_bound(product: Product) -> Tensor:
@@ -34,16 +43,27 @@ def live_ends(product: Product) -> tuple[Tensor, Tensor]:
 
 
 def _live(product: Product) -> list[Tensor]:
-    """Units at every interface that lie on a path of nonzero entries, from the input on, (num_inputs, dim) each."""
+    """Units at every interface that lie on a path of nonzero entries, from the input on, bool (num_inputs, dim)."""
     num_inputs, out_dim, in_dim = product.shape
-    patterns = [pattern(factor) for factor in product.factors]
-    forward = [torch.ones(num_inputs, in_dim, 1, dtype=torch.float32, device=product.device)]
-    for factor in reversed(patterns):
-        forward.append((factor.matmat(forward[-1]) > 0).float())
-    backward = [torch.ones(num_inputs, out_dim, 1, dtype=torch.float32, device=product.device)]
-    for factor in patterns:
-        backward.append((factor.rmatmat(backward[-1]) > 0).float())
-    return [(f * b).squeeze(2) > 0 for f, b in zip(forward, reversed(backward), strict=True)]
+    ones = torch.ones(num_inputs, max(out_dim, in_dim), dtype=torch.bool, device=product.device)
+    forward, backward = [ones[:, :in_dim]], [ones[:, :out_dim]]
+    for factor in reversed(product.factors):
+        forward.append(_reached(factor, forward[-1]))
+    for factor in product.factors:
+        backward.append(_reached(factor.T, backward[-1]))
+    return [f & b for f, b in zip(forward, reversed(backward), strict=True)]
+
+
+def _reached(factor: LinearOperator, units: Tensor) -> Tensor:
+    """Units of the output that a nonzero entry connects with one of `units` of the input, (num_inputs, dim) bool."""
+    plain = factor.operator if isinstance(factor, Transposed) else factor
+    if isinstance(plain, Diagonal):
+        return units & (plain.entries != 0)
+    if isinstance(plain, Matrix) and plain.is_full and plain.copies == 1:
+        return units.any(1, keepdim=True).expand(-1, factor.shape[1])
+    connected = pattern(plain)
+    connected = connected.T if plain is not factor else connected
+    return connected.matmat(units.float().unsqueeze(2)).squeeze(2) > 0
 
 
 def pattern(operator: LinearOperator) -> LinearOperator:
@@ -65,10 +85,9 @@ def pattern(operator: LinearOperator) -> LinearOperator:
 
 def _structural_rank(factor: Matrix) -> int:
     if not hasattr(factor, "structural_rank"):  # the same matrix comes back for every chunk of inputs
-        pattern = (factor.matrix != 0).cpu().numpy()
-        full = bool(pattern.all())
-        rank = min(pattern.shape) if full else int(
-            scipy.sparse.csgraph.structural_rank(scipy.sparse.csr_array(pattern)))
+        nonzero = (factor.matrix != 0).cpu().numpy()
+        rank = min(nonzero.shape) if factor.is_full else int(
+            scipy.sparse.csgraph.structural_rank(scipy.sparse.csr_array(nonzero)))
         factor.structural_rank = rank * factor.copies
     return factor.structural_rank
 

@@ -97,21 +97,21 @@ class ThickRestart:
         """
         begin, end = self.size, self.size + self.width
         block, basis = self._right[:, begin:end], self._right[:, :end]
-        image = self.operator.matmat(block.mT).mT
+        image = _own(self.operator.matmat(block.mT).mT, block)
         self._scale = torch.maximum(self._scale, _lengths(image).amax(1))
         if not bool(self._scale.isfinite().all()):
             raise NonFiniteError("`operator` must have finite products; one holds NaN or infinity."
                                  " Check the inputs and the scale of the weights.")
         known = self._coupling[:, self._linked :].mT.to(image)
-        image = torch.baddbmm(image, known, self._left[:, self._linked : begin], alpha=-1)
+        image.baddbmm_(known, self._left[:, self._linked : begin], alpha=-1)
         triangle = self._normalised(image, self._left[:, begin:end], None)
         self._matrix[:, :begin, begin:end] = self._coupling
         self._matrix[:, begin:end, begin:end] = triangle
-        back = self.operator.rmatmat(self._left[:, begin:end].mT).mT
+        back = _own(self.operator.rmatmat(self._left[:, begin:end].mT).mT, self._left)
         before = _lengths(back)
-        back = torch.baddbmm(back, triangle.to(back), block, alpha=-1)
+        back.baddbmm_(triangle.to(back), block, alpha=-1)
         for _ in range(2):
-            back = torch.baddbmm(back, torch.bmm(back, basis.mT), basis, alpha=-1)
+            _subtract(back, basis)
             if bool((_lengths(back) >= _SHORTENED * before).all()):
                 break
         self.num_products += 2 * self.width
@@ -155,7 +155,7 @@ class ThickRestart:
         return (torch.bmm(ritz.left[:, :, :count].mT.to(left), left), torch.bmm(ritz.right[:, :count].to(right), right))
 
     def _normalised(self, block: Tensor, out: Tensor, basis: Tensor | None) -> Tensor:
-        """Write an orthonormal basis of the rows of `block` to `out`, and return R with ``block' = out' R``.
+        """Write an orthonormal basis of the rows of `block`, which is used up, to `out`; return R, ``block' = out' R``.
 
         A row that depends on the ones before is replaced by zeros, or, where `basis` is given, by a random direction
         orthogonal to it. `out` may have fewer rows than `block` where there is no room for more directions.
@@ -167,18 +167,17 @@ class ThickRestart:
             row, before = block[:, i : i + 1], out[:, :i]
             length = _lengths(row)
             for _ in range(2 if i else 0):
-                parts = torch.bmm(row, before.mT)
-                row = torch.baddbmm(row, parts, before, alpha=-1)
+                parts = _subtract(row, before)
                 triangle[:, : parts.shape[2], i] += parts[:, 0].double().cpu()
             if i >= out.shape[1]:
                 continue
             if basis is not None and bool((_lengths(row) < _SHORTENED * length).any()):
                 for others in (basis, before):
-                    row = torch.baddbmm(row, torch.bmm(row, others.mT), others, alpha=-1)
+                    _subtract(row, others)
             length = _lengths(row)[:, 0]
             dependent = length <= threshold
             triangle[:, i, i] = torch.where(dependent, 0, length)
-            out[:, i] = row[:, 0] * torch.where(dependent, 0, 1 / length).to(out).unsqueeze(1)
+            torch.mul(row[:, 0], torch.where(dependent, 0, 1 / length).to(out).unsqueeze(1), out=out[:, i])
             if basis is not None and bool(dependent.any()):
                 self._draw(basis.shape[1] + i, dependent)
         return triangle
@@ -189,10 +188,23 @@ class ThickRestart:
         self._drawn += 1
         before = self._right[:, :row]
         for _ in range(2):
-            drawn = torch.baddbmm(drawn, torch.bmm(drawn, before.mT), before, alpha=-1)
-            drawn = drawn / torch.linalg.vector_norm(drawn, dim=2, keepdim=True)
+            _subtract(drawn, before)
+            drawn /= torch.linalg.vector_norm(drawn, dim=2, keepdim=True)
         which = which.to(drawn.device).unsqueeze(1)
         self._right[:, row] = torch.where(which, drawn[:, 0], self._right[:, row])
+
+
+def _own(product: Tensor, block: Tensor) -> Tensor:
+    """Return a `product` whose memory may be changed, row by row: an operator may hand back what it was given."""
+    same = product.untyped_storage().data_ptr() == block.untyped_storage().data_ptr()
+    return product.clone(memory_format=torch.contiguous_format) if same else product.contiguous()
+
+
+def _subtract(rows: Tensor, basis: Tensor) -> Tensor:
+    """Subtract from `rows`, (num_inputs, few, dim), their parts along those of `basis`, in place; return the parts."""
+    parts = torch.bmm(rows, basis.mT)
+    rows.baddbmm_(parts, basis, alpha=-1)
+    return parts
 
 
 def _lengths(rows: Tensor) -> Tensor:

@@ -90,8 +90,8 @@ def options(arguments: Sequence[str] | None, what: str, *, rounds: int = 5) -> a
     return found
 
 
-def record(options: argparse.Namespace, name: str, *, claim: str, peer: str, ratio: float, target: float,
-           errors: dict[str, tuple[float, float | None]], data: str = "", **more: object) -> dict:
+def record(options: argparse.Namespace, name: str, *, claim: str, peer: str, ratio: float, target: float | None,
+           errors: dict[str, tuple[float, float]], data: str = "", **more: object) -> dict:
     """Print one line, write the JSON file of one claim, and return what is in it.
 
     Parameters
@@ -101,24 +101,24 @@ def record(options: argparse.Namespace, name: str, *, claim: str, peer: str, rat
     claim, peer
         What is measured, and against what, each as it shall stand in the table.
     ratio, target
-        What was found and the least that was wanted: how many times longer (or more, of memory) the peer takes.
+        How many times longer (or more, of memory) the peer takes, and the least that is claimed; None if nothing is.
     errors
-        By name the largest error and the largest allowed one, or None where nothing is claimed.
+        By name the largest error and the largest allowed one.
     data
         Where the inputs come from.
     more
         Further numbers.
     """
-    holds = ratio >= target and all(limit is None or value <= limit for value, limit in errors.values())
+    holds = ratio >= (target or 0) and all(value <= limit for value, limit in errors.values())
     found = {
         "name": name, "claim": claim, "peer": peer, "ratio": ratio, "target": target, "holds": holds,
         "errors": {key: {"value": value, "limit": limit} for key, (value, limit) in errors.items()},
         "data": data, "device": options.device, "small": options.small, "rounds": options.rounds,
         "machine": machine(options.device), "versions": {**environment(), "scipy": scipy.__version__}, **more,
     }
-    shown = "".join(f"; {key} {value:.1e}" + (f" (at most {limit:.1e})" if limit else "")
-                    for key, (value, limit) in errors.items())
-    print(f"{name}: {ratio:.2f} times {peer} (at least {target:.2f} wanted){shown}: {'holds' if holds else 'MISSED'}")
+    shown = "".join(f"; {key} {value:.1e} (at most {limit:.1e})" for key, (value, limit) in errors.items())
+    wanted = f" (at least {target:.2f} wanted)" if target else ""
+    print(f"{name}: {ratio:.2f} times {peer}{wanted}{shown}: {'holds' if holds else 'MISSED'}")
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         (options.output / f"{name}-{options.device}.json").write_text(json.dumps(found, indent=1) + "\n")

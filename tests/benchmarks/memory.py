@@ -7,6 +7,7 @@ own, then jacprobe with a budget of 2 GiB. The ratio is the memory that was allo
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -90,7 +91,8 @@ def oracle_values(small, device):
 def main(arguments=None):
     given = options(arguments, __doc__, rounds=1)
     command = [sys.executable, "-m", "tests.benchmarks.memory", "--measure", str(int(given.small)), given.device]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2],
+                          env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())})
     found = json.loads(done.stdout)
     values, oracle = found.pop("values"), oracle_values(given.small, given.device)
     error = float("inf")

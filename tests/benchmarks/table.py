@@ -61,10 +61,10 @@ def _setting(row):
 
 
 def _line(row):
-    errors = "; ".join(f"{name}: {error['value']:.1e}" + (f" (≤ {error['limit']:.0e})" if error["limit"] else "")
-                       for name, error in row["errors"].items())
+    errors = "; ".join(f"{name} {error['value']:.1e} (≤ {error['limit']:.0e})" for name, error in row["errors"].items())
     data = f", {row['data']}" if row["data"] not in ("", "random") else ""
-    cells = [row["claim"] + data, row["peer"], f"{row['ratio']:.2f}", f"≥ {row['target']:.2f}", errors,
+    target = f"≥ {row['target']:.2f}" if row["target"] else ""
+    cells = [row["claim"] + data, row["peer"], f"{row['ratio']:.2f}", target, errors,
              "reached" if row["holds"] else "missed"]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

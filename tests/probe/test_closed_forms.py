@@ -22,11 +22,11 @@ def _linear(weight, bias=None):
     return layer
 
 
-class _Flip(nn.Module):
-    """No diagonal, so no structured factor."""
+class _Turn(nn.Module):
+    """A product with a matrix that is no weight, so no structured factor."""
 
     def forward(self, x):
-        return x.flip(1)
+        return x @ torch.linalg.qr(seeded_normal(x.shape[1], x.shape[1])).Q.to(x.dtype)
 
 
 def _orthogonal(out_dim, in_dim, seed):
@@ -109,7 +109,7 @@ def test_pruned_rows_and_columns_count_as_structural(structured):
     weight = seeded_normal(6, 5)
     weight[:2] = 0
     weight[:, 3:] = 0
-    net = nn.Sequential(_linear(weight), nn.Identity() if structured else _Flip())
+    net = nn.Sequential(_linear(weight), nn.Identity() if structured else _Turn())
     spectrum = jp.spectra(net, seeded_normal(2, 5), kind="end_to_end").end_to_end
     assert spectrum.zeros.tolist() == [2, 2]
     assert spectrum.method.startswith("factors" if structured else "autograd")

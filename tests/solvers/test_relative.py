@@ -18,6 +18,15 @@ NUM = 3
 DIGITS = {"beyond float64": 400}  # of the exact values; 250 for all others, which span less
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Small work on several threads waits for them longer than it takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def _normal(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 

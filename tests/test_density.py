@@ -1,0 +1,145 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from oracles import seeded_normal
+
+from jacprobe.errors import ArgumentError, UnknownNameError
+from jacprobe.results.density import Density
+
+
+def known(nodes, weights, *, dim=10, zeros=(0,), frobenius=None):
+    """A density from nested lists (num_inputs, num_probes, num_steps)."""
+    return Density(torch.tensor(nodes, dtype=torch.float64), torch.tensor(weights, dtype=torch.float64), dim,
+                   torch.tensor(zeros), frobenius, 0)
+
+
+def sampled(values, num_probes, *, seed=0, frobenius=False):
+    """The exact quadrature of random directions: every value is a node, with its Dirichlet distributed weight."""
+    values = torch.as_tensor(values, dtype=torch.float64).sort(descending=True).values
+    squares = seeded_normal(1, num_probes, len(values), seed=seed, dtype=torch.float64).square()
+    nodes = values.expand(1, num_probes, -1)
+    norm = values.norm()[None] if frobenius else None
+    zeros = torch.zeros(1, dtype=torch.int64)
+    return Density(nodes, squares / squares.sum(2, keepdim=True), len(values), zeros, norm, 0)
+
+
+TWO = {"nodes": [[[2.0, 1, 0]]], "weights": [[[0.5, 0.5, 0]]], "dim": 4, "zeros": (2,)}
+
+
+def test_statistics_hold_structural_zeros_as_exact_atoms():
+    density = known(**TWO)
+    assert density.mean == pytest.approx(0.75)
+    assert density.mean_square == pytest.approx(1.25)
+    assert density.std == pytest.approx(math.sqrt(1.25 - 0.75**2))
+    assert density.maximum == 2
+    assert density.smallest == 1
+    assert density.quantile(0.5) == 0
+    assert density.quantile(0.51) == 1
+    assert density.quantile(1) == 2
+    assert density.share(-1, 0.5) == 0.5
+    assert density.share(1, 2) == 0.5
+    assert density.share(3, 4) == density.share(2, 1) == 0
+    np.testing.assert_allclose(density.distribution([-1, 0, 0.9, 1, 1.9, 2]), [0, 0.5, 0.5, 0.75, 0.75, 1])
+
+
+def test_inputs_are_pooled_like_all_their_values():
+    density = known([[[3.0]], [[1.0]]], [[[1.0]], [[1.0]]], dim=4, zeros=(1, 4))
+    assert density.mean == pytest.approx(3 * 3 / 8)
+    assert density.std == pytest.approx(np.std([3, 3, 3, 0, 0, 0, 0, 0]))
+    assert density.smallest == 3
+    assert density.quantile(1) == 3
+    assert density.share(0, 0) == pytest.approx(5 / 8)
+
+
+def test_curves_integrate_to_one_for_every_width_and_need_a_positive_one():
+    density = known(**TWO)
+    x = torch.linspace(0, 20, 20001, dtype=torch.float64)
+    for width in (0.01, 0.3, 2):
+        assert float(torch.trapezoid(density.curve(x, width), x)) == pytest.approx(1, abs=1e-4)
+    assert density.curve(-1.0, 0.1) == 0
+    with pytest.raises(ArgumentError, match="`width` must be positive; got 0"):
+        density.curve(x, 0)
+
+
+def test_standard_errors_cover_the_truth_and_shrink_with_the_root_of_the_probes():
+    values = seeded_normal(300, seed=1).abs().numpy()
+    for seed in range(5):
+        few, many = sampled(values, 10, seed=seed), sampled(values, 1000, seed=seed)
+        for density in (few, many):
+            for name, truth in (("mean", values.mean()), ("std", values.std()), ("mean_square", (values**2).mean())):
+                assert abs(getattr(density, name) - truth) <= 4 * density.standard_error(name)
+        assert few.standard_error("mean") / many.standard_error("mean") == pytest.approx(10, rel=0.1)
+
+
+def test_a_known_frobenius_norm_makes_the_mean_square_exact_and_the_others_better():
+    values = seeded_normal(300, seed=1).abs().numpy() + 1
+    plain, anchored = sampled(values, 10), sampled(values, 10, frobenius=True)
+    assert anchored.mean_square == pytest.approx((values.astype(float) ** 2).mean(), rel=1e-12)
+    assert anchored.standard_error("mean_square") < 1e-12
+    for name, truth in (("mean", values.mean()), ("std", values.std())):
+        assert anchored.standard_error(name) < 0.7 * plain.standard_error(name)
+        assert abs(getattr(anchored, name) - truth) <= 4 * anchored.standard_error(name)
+
+
+def test_an_isometry_has_no_spread_whatever_is_known():
+    for frobenius in (None, torch.tensor([4.0], dtype=torch.float64)):
+        density = known([[[1.0], [1.0]]], [[[1.0], [1.0]]], dim=16, frobenius=frobenius)
+        assert (density.mean, density.std) == (1, 0)
+        assert density.standard_error("std") == density.standard_error("mean") == 0
+
+
+def test_a_standard_error_is_that_of_a_uniformly_random_direction():
+    values = seeded_normal(300, seed=1).abs()
+    means = [sampled(values, 1, seed=seed).mean for seed in range(400)]
+    assert sampled(values, 1).standard_error("mean") == pytest.approx(np.std(means), rel=0.1)
+    with pytest.raises(UnknownNameError, match="`statistic` must be one of mean, std, mean_square; got 'median'"):
+        sampled(values, 1).standard_error("median")
+
+
+def test_equal_inputs_count_as_one():
+    one = sampled(seeded_normal(50).abs(), 5)
+    three = Density(one.nodes.expand(3, -1, -1), one.weights.expand(3, -1, -1), 50, one.zeros.expand(3), None, 0)
+    assert three.standard_error("mean") == pytest.approx(one.standard_error("mean"))
+    x = torch.linspace(0, 3, 20)
+    for a, b in zip(three.band(x), one.band(x), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_bands_lie_around_the_estimate_and_narrow_with_probes():
+    values = seeded_normal(300, seed=1).abs()
+    x = torch.linspace(-0.5, 4, 50)
+    widths = []
+    for num_probes in (10, 1000):
+        density = sampled(values, num_probes)
+        lower, upper = density.band(x)
+        estimate = density.distribution(x)
+        assert (lower <= estimate + 1e-12).all()
+        assert (estimate <= upper + 1e-12).all()
+        assert (lower[x < 0] == 0).all()
+        assert (upper[x < 0] == 0).all()
+        widths.append(float((upper - lower).mean()))
+    assert widths[1] < widths[0] / 4
+    low, high = density.share_band(0.5, 1.5)
+    assert 0 < low <= density.share(0.5, 1.5) <= high < 1
+    assert density.share_band(-2, -1) == (0, 0)
+
+
+def test_an_exhausted_probe_knows_its_function_exactly():
+    exhausted = known([[[2.0, 1, 0]]], [[[0.5, 0.5, 0]]], dim=10**9)
+    running = known([[[2.0, 1]]], [[[0.5, 0.5]]], dim=10**9)
+    inside = exhausted.share_band(0.9, 1.1)
+    np.testing.assert_allclose(inside, 0.5, atol=1e-3)
+    assert running.share_band(0.9, 1.1) == (0, 1)
+
+
+@pytest.mark.parametrize("failure", [0, 1, -1, 2])
+def test_a_failure_that_is_no_probability_is_refused(failure):
+    with pytest.raises(ArgumentError, match="`failure` must lie between 0 and 1"):
+        known(**TWO).band(1.0, failure=failure)
+
+
+def test_a_quantile_outside_of_the_unit_interval_is_refused():
+    with pytest.raises(ArgumentError, match=r"`q` must lie in \[0, 1\]; got 50"):
+        known(**TWO).quantile(50)
