@@ -62,6 +62,11 @@ class Diagonal(LinearOperator):
         self.shape = (*entries.shape, entries.shape[1])
         self.dtype, self.device = entries.dtype, entries.device
 
+    @cached_property
+    def is_full(self) -> bool:
+        """Whether no entry is 0."""
+        return bool((self.entries != 0).all())
+
     def _matmat(self, block: Tensor) -> Tensor:
         return self.entries.unsqueeze(-1) * block
 

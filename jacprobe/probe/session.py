@@ -61,7 +61,8 @@ class Session:
 
     def trace(self, inputs: Tensor, copies: int = 1, observe: Observer | None = None) -> Trace:
         """Trace the model on `inputs`, each `copies` times, in the working precision."""
-        batch = inputs.to(self.device).repeat(copies, *[1] * (inputs.ndim - 1))
+        batch = inputs.to(self.device)
+        batch = batch.repeat(copies, *[1] * (inputs.ndim - 1)) if copies > 1 else batch
         return trace(self.model, self.state, batch, output=self.output, weighted=self.weighted, observe=observe)
 
     def trace_fewer(self, than: int) -> Trace:

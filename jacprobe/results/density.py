@@ -232,7 +232,8 @@ class Density:
         truth = self.frobenius.square() / (self.dim - self.zeros).clamp(min=1)
         centred = squares - self._inner(squares).mean(1)[:, None, None]
         variance = self._inner(centred.square()).mean(1)
-        slope = torch.where(variance > 0, self._inner(centred * values).mean(1) / variance, 0)
+        spread = variance > (_ROUNDING * squares.amax((1, 2))).square()  # of an isometry there is none but rounding
+        slope = torch.where(spread, self._inner(centred * values).mean(1) / variance, 0)
         return values - slope[:, None, None] * (squares - truth[:, None, None])
 
     def _squared_deviations(self) -> Tensor:

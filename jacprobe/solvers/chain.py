@@ -151,10 +151,10 @@ class _Part:
             return torch.cat([singular_values(core(which), gram=False) for which in _slices(product.shape[0], few)])
         grams = []
         for which in _slices(product.shape[0], few):
-            matrices = core(which)
-            check_finite(matrices)
-            grams.append(gram_of(matrices))
-        return from_gram(torch.cat(grams))
+            grams.append(gram_of(core(which)))
+        grams = torch.cat(grams)
+        check_finite(grams)
+        return from_gram(grams)
 
     def _operators(self, product: Product, which: slice) -> list[LinearOperator]:
         """Return the chain for some of the inputs, in the order it acts."""

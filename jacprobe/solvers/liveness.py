@@ -28,6 +28,9 @@ def rank_bound(product: Product) -> Tensor:
     At every interface between factors, only units that the input reaches and that reach the output carry rank; and a
     matrix has at most the rank of its pattern of zeros (its structural rank, a maximum matching).
     """
+    if all(isinstance(factor, (Matrix, Diagonal)) and factor.is_full for factor in product.factors):
+        width = min(product.shape[1], *(factor.shape[2] for factor in product.factors))
+        return torch.full((product.shape[0],), width, device=product.device)
     alive = [units.sum(1) for units in _live(product)]
     matchings = [_structural_rank(factor) for factor in product.factors if isinstance(factor, Matrix)]
     return reduce(torch.minimum, alive).clamp(max=min(matchings, default=math.inf))
@@ -58,7 +61,7 @@ def _reached(factor: LinearOperator, units: Tensor) -> Tensor:
     """Units of the output that a nonzero entry connects with one of `units` of the input, (num_inputs, dim) bool."""
     plain = factor.operator if isinstance(factor, Transposed) else factor
     if isinstance(plain, Diagonal):
-        return units & (plain.entries != 0)
+        return units if plain.is_full else units & (plain.entries != 0)
     if isinstance(plain, Matrix) and plain.is_full and plain.copies == 1:
         return units.any(1, keepdim=True).expand(-1, factor.shape[1])
     connected = pattern(plain)

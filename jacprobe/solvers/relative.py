@@ -14,7 +14,7 @@ from jacprobe.linop import Diagonal, LinearOperator, Matrix, Product, Selection
 from jacprobe.randomness import make_generator
 from jacprobe.solvers.inputs import of_inputs
 from jacprobe.solvers.liveness import pattern
-from jacprobe.solvers.threads import threaded
+from jacprobe.solvers.threads import one_blas_thread, threaded
 
 _EPS = torch.finfo(torch.float64).eps
 _RANGE = math.log(1e3)  # that the scales of one step may span, since a step loses that factor of accuracy
@@ -22,6 +22,7 @@ _LARGEST = 2.0**31  # bytes of one explicit factor, and of the blocks of one inp
 _SLICE = 2.0**28  # bytes of the blocks that are worked on at a time
 _BLOCKS = 8  # of the size of a basis that live at a time
 _TRANSPOSITIONS = 3  # of the triangular product before Jacobi: fewer rotations for the price of one QR each
+_CACHED = 2**16  # numbers that are rotated at a time: they stay in the cache, and one thread is fastest
 _ROUNDS = 40  # of Jacobi rotations; it converges quadratically, in two to five
 _SAFETY = 10.0  # times the change between two sweeps
 _UNKNOWN = 0.1  # change of a logarithm that says that the value is rounding
@@ -168,19 +169,19 @@ def _graded_values(logs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         rows = rows.gather(1, order.unsqueeze(2).expand_as(rows))
         triangles = threaded(lambda part: torch.linalg.qr(part, mode="r").R, rows.mT, 2.0 * rows.shape[1] ** 3)
         logs, rows = _graded(triangles, logs)
-    packed = torch.cat([rows, logs.unsqueeze(2)], dim=2)
-    solved = threaded(_rotated, packed, 40.0 * rows.shape[1] ** 3)
-    return solved[:, :-1], solved[:, -1]
+    few = len(rows) if rows.is_cuda else max(1, _CACHED // rows.shape[1] ** 2)
+    with one_blas_thread():
+        values, largest = zip(*map(_rotated, logs.split(few), rows.split(few)), strict=True)
+    return torch.cat(values), torch.cat(largest)
 
 
-def _rotated(packed: Tensor) -> Tensor:
+def _rotated(logs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """One-sided Jacobi: rotate pairs of rows of ``diag(exp(logs)) @ rows`` until all are orthogonal.
 
     All pairs of a round are disjoint, and m - 1 rounds meet every pair of m rows: all but the first change chairs.
-    From (num_inputs, rank, rank + 1), logs last, to (num_inputs, rank + 1): decreasing logs, the largest cosine left.
+    Returns decreasing logs, (num_inputs, rank), and the largest cosine left, (num_inputs,).
     """
-    rank = packed.shape[1]
-    rows, logs = packed[:, :, :-1], packed[:, :, -1]
+    rank = rows.shape[1]
     if rank % 2:
         rows = torch.nn.functional.pad(rows, (0, 0, 0, 1))
         logs = torch.nn.functional.pad(logs, (0, 1), value=-math.inf)
@@ -194,7 +195,7 @@ def _rotated(packed: Tensor) -> Tensor:
         rows, logs = rows / lengths.clamp(min=_TINY).unsqueeze(2), logs + lengths.log()
         if bool((largest <= 8 * _EPS * rank**0.5).all()):
             break
-    return torch.cat([logs.sort(1, descending=True).values[:, :rank], largest.unsqueeze(1)], dim=1)
+    return logs.sort(1, descending=True).values[:, :rank], largest
 
 
 def _pairs_rotated(first: Tensor, second: Tensor, scale: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:

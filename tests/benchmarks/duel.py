@@ -40,9 +40,9 @@ class Duel:
         return statistics.median(self.ratios)
 
 
-def duel(ours: Callable, peer: Callable, options: argparse.Namespace) -> Duel:
-    """Time both in turns, each first in every other round, after one call of each that does not count."""
-    for side in (ours, peer):
+def duel(ours: Callable, peer: Callable, options: argparse.Namespace, *, warm: bool = True) -> Duel:
+    """Time both in turns, each first in every other round; with `warm` after one call of each that does not count."""
+    for side in (ours, peer) if warm else ():
         seconds(side, options.device)
     pairs = []
     for number in range(options.rounds):

@@ -16,7 +16,8 @@ import jacprobe as jp
 from .density import products
 from .duel import detached, duel, error_of, options, record, times
 
-_TOLERANCES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4, 1e-5, 0)  # of svds, from loose to tight
+_RESIDUAL = 1e-4  # of every triplet, relative to the largest value: where jacprobe stops in float32
+_TOLERANCES = (3e-2, 1e-2, 3e-3, 1e-3, 1e-4, 0)  # of svds, from loose to tight
 
 
 def as_scipy(function, sample):
@@ -33,16 +34,20 @@ def as_scipy(function, sample):
         matvec=lambda v: apply(forward, v, sample.shape), rmatvec=lambda v: apply(transposed, v, shape))
 
 
+def start(operator):
+    return np.random.default_rng(0).standard_normal(min(operator.shape)).astype(operator.dtype)
+
+
 @torch.no_grad()
 def scipy_triplets(function, inputs, num_values, tolerance):
     """(num_inputs, num_values), decreasing, with the largest residual, relative to the largest value."""
     found, residual = [], 0.0
     for sample in inputs:
         operator = as_scipy(function, sample)
-        left, values, right = scipy.sparse.linalg.svds(operator, k=num_values, tol=tolerance, rng=0)
+        left, values, right = scipy.sparse.linalg.svds(operator, num_values, tol=tolerance, v0=start(operator))
         off = [np.hypot(np.linalg.norm(operator.matvec(v) - s * u), np.linalg.norm(operator.rmatvec(u) - s * v))
                for u, s, v in zip(left.T, values, right, strict=True)]
-        residual = max(residual, float(max(off) / values.max()))
+        residual = max(residual, float(max(off) / values.max() / 2**0.5))
         found.append(np.sort(values)[::-1])
     return np.array(found), residual
 
@@ -50,12 +55,12 @@ def scipy_triplets(function, inputs, num_values, tolerance):
 @torch.no_grad()
 def scipy_values(function, inputs, num_values, tolerance):
     for sample in inputs:
-        scipy.sparse.linalg.svds(as_scipy(function, sample), k=num_values, tol=tolerance, rng=0,
-                                 return_singular_vectors=False)
+        operator = as_scipy(function, sample)
+        scipy.sparse.linalg.svds(operator, num_values, tol=tolerance, v0=start(operator), return_singular_vectors=False)
 
 
 def main(arguments=None):
-    given = options(arguments, __doc__, rounds=3)
+    given = options(arguments, __doc__, rounds=2)
     channels, side, num_values = (3, 8, 4) if given.small else (64, 56, 20)
     generator = torch.Generator().manual_seed(0)
     convolution = nn.Conv2d(channels, 2 * channels, 3, padding=1)
@@ -67,22 +72,21 @@ def main(arguments=None):
         return jp.spectra(net, inputs, kind="layers", method="largest", num_values=num_values, progress=False)
 
     spectrum = next(iter(ours()))
-    exact, _ = scipy_triplets(detached(copy.deepcopy(net).double()), inputs.double(), num_values, 0)
-    error = error_of(spectrum.values, exact)
     function = detached(copy.deepcopy(net))
-    for tolerance in _TOLERANCES[:2] if given.small else _TOLERANCES:  # the peer may stop when it is as good as ours
+    for tolerance in _TOLERANCES:  # the peer may stop as soon as its residuals are as small as ours
         values, residual = scipy_triplets(function, inputs, num_values, tolerance)
-        if error_of(values, exact) <= max(error, 1e-7):
+        if residual <= _RESIDUAL:
             break
-    found = duel(ours, lambda: scipy_values(function, inputs, num_values, tolerance), given)
-    lower, upper = (end.numpy() for end in spectrum.bounds)
-    outside = float(np.maximum(lower - exact, exact - upper).clip(min=0).max() / exact.max())
+    found = duel(ours, lambda: scipy_values(function, inputs, num_values, tolerance), given, warm=False)
+    upper = spectrum.bounds[1].numpy()
+    above = float((values - upper).clip(min=0).max() / values.max())  # Ritz values never exceed what they approximate
     return [record(given, "largest-values", ratio=found.ratio, target=1.5, data="random",
                    claim=f"{num_values} largest values of a ReLU convolution, {channels} to {2 * channels} channels,"
-                         f" {side}×{side}", peer="SciPy `svds` on `torch.func`, stopped at equal accuracy",
-                   errors={"error / σ_max": (error, 1e-4), "outside the intervals / σ_max": (outside, 1e-6)},
-                   peer_error=error_of(values, exact), peer_residual=residual, peer_tolerance=tolerance,
-                   width=float((upper - lower).max() / exact.max()), **times(found))]
+                         f" {side}×{side}", peer="SciPy `svds` on `torch.func`, stopped at equal residuals",
+                   errors={"difference / σ_max": (error_of(spectrum.values, values), 1e-4),
+                           "peer above our upper ends / σ_max": (above, 1e-6)},
+                   peer_residual=residual, peer_tolerance=tolerance,
+                   width=float((upper - spectrum.bounds[0].numpy()).max() / values.max()), **times(found))]
 
 
 if __name__ == "__main__":

@@ -210,8 +210,8 @@ def test_bounds_beside_a_density_tighten_its_ends():
 def test_a_density_has_standard_errors_over_its_probes():
     nodes = [[[1.5, 0.5], [1.25, 0.75], [1.0, 0.5]]]
     spectrum = estimated(nodes=nodes, counts=[[[2, 2]] * 3])
-    means = np.mean(nodes[0], axis=1)
-    assert spectrum.standard_error("mean") == pytest.approx(means.std(ddof=1) / np.sqrt(3))
+    variance = np.var(nodes[0])  # of which a random direction among n values sees 2 / (n + 2)
+    assert spectrum.standard_error("mean") == pytest.approx(np.sqrt(variance * 2 / (spectrum.dim + 2) / 3))
     assert spectrum.standard_error("std") > 0
     assert math.isnan(spectrum.standard_error("relative_variance"))
     assert math.isnan(exact().standard_error())
