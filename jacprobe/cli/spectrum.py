@@ -52,7 +52,7 @@ def spectrum(
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory budget, in bytes or such as 2GiB; default"
                                                                     " half of what is free.")] = None,
     epsilon: Annotated[float, typer.Option(help="Half-width of the band around 1 that counts as isometric.")] = 0.1,
-    work: Annotated[float, typer.Option(help="Limit on the floating-point operations per segment.")] = 1e12,
+    work: Annotated[float, typer.Option(help="Limit on the floating-point operations per segment.")] = 5e12,
     seed: Annotated[int | None, typer.Option(help="Draw the inputs at random; default the first ones.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write all values (.npz, .parquet) or the table (.json, .csv).")

@@ -110,10 +110,14 @@ def _exact(survey: Survey, request: Request) -> Choice:
     generic = survey.generic
     cost = exact_cost(generic, gram=gram)
     candidates.append((cost._replace(operations=cost.operations + rank * survey.operations), False, 0))
+
+    def total(candidate: tuple[Cost, bool, int]) -> float:
+        return candidate[0].total(1 if candidate[2] == 1 else request.num_inputs)
+
     fitting = [c for c in candidates if _reason(survey, request, c) is None]
     if not fitting:
-        return Choice(None, reason=_reason(survey, request, min(candidates, key=lambda c: c[0].operations)))
-    cost, structured, _ = min(fitting, key=lambda c: c[0].operations)
+        return Choice(None, reason=_reason(survey, request, min(candidates, key=total)))
+    cost, structured, _ = min(fitting, key=total)
     return Choice(Exact(gram=gram), structured, 1 if structured else rank, cost.bytes, _disagreement(survey))
 
 
@@ -125,12 +129,12 @@ def _reason(survey: Survey, request: Request, candidate: tuple[Cost, bool, int])
     if cost.bytes > request.memory:
         return (f"an exact spectrum of {size} needs {cost.bytes / 2**30:.3g} GiB per input,"
                 f" more than the budget of {request.memory / 2**30:.3g} GiB")
-    if num_inputs * cost.operations > request.work:
-        fitting = math.floor(request.work / cost.operations)
+    if cost.total(num_inputs) > request.work:
+        fitting = max(0, math.floor((request.work - cost.once) / cost.operations))
         cure = f"; {fitting} input{'s' if fitting > 1 else ''} would fit" if fitting else ""
         what = "an exact spectrum" if num_inputs == 1 else f"exact spectra of {num_inputs} matrices"
         verb = "needs" if num_inputs == 1 else "need"
-        return (f"{what} of {size} {verb} {num_inputs * cost.operations:.1e} operations, more than the limit of"
+        return (f"{what} of {size} {verb} {cost.total(num_inputs):.1e} operations, more than the limit of"
                 f" {request.work:.1e}{cure}")
     return None
 
@@ -152,7 +156,9 @@ def _fourier(survey: Survey, request: Request) -> Choice:
         return Choice(None, reason="method 'fourier' needs one convolution that is the same for all inputs, at most"
                                    " scaled by channel; this segment is none")
     reason = why_not_circular(found[0])
-    return Choice(None, reason=reason) if reason else Choice(Fourier(), structured=True)
+    if reason:
+        return Choice(None, reason=f"method 'fourier' does not solve a convolution {reason}")
+    return Choice(Fourier(), structured=True)
 
 
 def _bounds(survey: Survey, request: Request) -> Choice:

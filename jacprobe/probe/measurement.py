@@ -32,9 +32,9 @@ _CHUNK = 2**26  # bytes of activations of one forward pass: large enough for spe
 _MOST = 4096  # inputs of one forward pass
 _SHARE = 0.25  # of the memory budget: for matrices that are kept for all inputs, and for activations
 _CHECKED = 256  # most inputs on which rounding errors are measured
-_SMALL = 2**16  # bytes of activations of one input up to which many inputs are checked
+_SMALL, _LARGE = 2**16, 2**20  # bytes of activations of one input: up to, and above which many and few are checked
 _OVERHEAD = 0.05  # share of the work that may go into measuring rounding errors
-_CHECK_COST = 9  # of one input: forward and two backward passes, in working precision and in float64
+_CHECK_COST = 20  # of one input: forward and two backward passes, in working precision and in float64, which is slow
 
 
 @dataclass
@@ -136,7 +136,7 @@ class Measurement:
         products = max(1 if work.choice.structured else work.choice.products for work in todo)
         num_inputs = len(self._session.inputs)
         fair = _OVERHEAD * num_inputs * (1 + products) / _CHECK_COST
-        least = NUM_SAMPLES if self._bytes_per_sample > _SMALL else 64
+        least = 64 if self._bytes_per_sample <= _SMALL else 4 if self._bytes_per_sample <= _LARGE else 2
         return min(num_inputs, _CHECKED, max(least, int(fair)))
 
     def _sites(self, work: _Work, traced: Trace):

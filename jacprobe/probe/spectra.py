@@ -45,7 +45,7 @@ def spectra(
     num_steps: int = 40,
     seed: int | torch.Generator = 0,
     memory: float | str | None = None,
-    work: float = 1e13,
+    work: float = 5e12,
     progress: bool | None = None,
 ) -> SpectrumSet:
     """Compute the singular values of the Jacobians of a model's layers, modules or any of its segments.
@@ -124,7 +124,7 @@ def spectra(
     epsilon = check_positive("epsilon", epsilon, "It is the half-width of the band around 1.")
     if epsilon == float("inf"):
         raise ArgumentError("`epsilon` must be finite; got inf. It is the half-width of the band around 1.")
-    work = check_positive("work", work, "It is a number of operations; leave it out for 1e13.")
+    work = check_positive("work", work, "It is a number of operations; leave it out for 5e12.")
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
     if accuracy == "relative" and method not in ("auto", "exact"):

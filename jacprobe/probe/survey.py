@@ -16,7 +16,7 @@ from jacprobe.probe.rounding import noise
 from jacprobe.probe.segments import Segment
 from jacprobe.probe.trace import Site, Trace
 
-NUM_SAMPLES = 4
+NUM_SAMPLES = 3
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,8 @@ class _Part:
         scale = scale.expand(num_inputs, -1)[kept].double()
         index = None if slot.index is None else slot.index.expand(num_inputs, -1)[kept]
         counts = (scale != 0).sum(1)
+        if index is None and int(counts.min()) == out_dim:
+            return self._rows_values(None, scale)[inverse]
         result = torch.zeros(len(kept), min(out_dim, matrix.shape[1]), dtype=torch.float64, device=matrix.device)
         for count in counts.unique().tolist():
             which = (counts == count).nonzero().squeeze(1)
@@ -104,28 +106,31 @@ class _Part:
                 result[which, : values.shape[1]] = values
         return result[inverse]
 
-    def _rows_values(self, rows: Tensor, scale: Tensor) -> Tensor:
-        """Singular values of the rows of F with these indices and scales, (num, count) each."""
+    def _rows_values(self, rows: Tensor | None, scale: Tensor) -> Tensor:
+        """Singular values of the rows of F with these indices, None for all, and scales, (num, count) each."""
         matrix = self._items[0]
-        num, count = rows.shape
-        full = count == len(matrix) and bool((rows == rows[:1]).all())
-
-        def scaled_rows(which: Tensor) -> Tensor:
-            return matrix[rows[which]].double() * scale[which].unsqueeze(2)
-
-        size = min(count, matrix.shape[1])
-        few = max(1, 64 * _SLICE // (count * max(count, matrix.shape[1])))
+        count, width = scale.shape[1], matrix.shape[1]
+        by_squares = self._gram and count <= width
         parts = []
-        for which in torch.arange(num, device=rows.device).split(few):
-            if not self._gram or count > matrix.shape[1]:
-                parts.append(singular_values(scaled_rows(which), gram=self._gram))
-                continue
-            grams = self._gram_matrix.expand(len(which), -1, -1) if full else self._gram_matrix[
-                rows[which].unsqueeze(2), rows[which].unsqueeze(1)]
-            grams = grams * scale[which].unsqueeze(2)
-            grams *= scale[which].unsqueeze(1)
-            parts.append(from_gram(grams))
-        return torch.cat(parts)[:, :size].double()
+        for which in _slices(len(scale), max(1, 16 * _SLICE // (count * (count if by_squares else width)))):
+            some = None if rows is None else rows[which]
+            if by_squares:
+                parts.append(from_gram(self._scaled_grams(some, scale[which])))
+            else:
+                chosen = matrix if some is None else matrix[some]
+                parts.append(singular_values(chosen.double() * scale[which].unsqueeze(2), gram=self._gram))
+        return torch.cat(parts)
+
+    def _scaled_grams(self, rows: Tensor | None, scale: Tensor) -> Tensor:
+        """Gram matrices of the rows with these indices and scales, from the one of all rows, (num, count, count)."""
+        num, count = scale.shape
+        result = scale.new_empty(num, count, count)
+        for which in _slices(num, max(1, _SLICE // (8 * count**2))):
+            gram = self._gram_matrix
+            if rows is not None:
+                gram = gram[rows[which].unsqueeze(2), rows[which].unsqueeze(1)]
+            torch.mul(gram, scale[which].unsqueeze(2), out=result[which]).mul_(scale[which].unsqueeze(1))
+        return result
 
     @cached_property
     def _gram_matrix(self) -> Tensor:

@@ -17,10 +17,14 @@ _WIDTH = 4096  # columns of a slice of a matrix that is looked at
 
 
 class Cost(NamedTuple):
-    """Floating-point operations and bytes of memory per input, or in all where the operator is shared by all inputs."""
+    """Floating-point operations per input and once for all of them, and bytes of memory per input."""
 
     operations: float
     bytes: float
+    once: float = 0.0
+
+    def total(self, num_inputs: int) -> float:
+        return self.once + num_inputs * self.operations
 
 
 class ExactSolver:
@@ -112,7 +116,8 @@ def exact_cost(jacobian: LinearOperator, *, gram: bool) -> Cost:
     fixed = [i for i, factor in enumerate(jacobian.factors) if not isinstance(factor, (Diagonal, Selection))]
     narrow = min(widths)
     if len(fixed) <= 1:
-        return Cost(parts * solve(narrow, narrow), parts * 16.0 * narrow**2)
+        m, n = max(widths), min(widths[i + j] for i in fixed for j in (0, 1)) if fixed else 0
+        return Cost(parts * solve(narrow, narrow), parts * 16.0 * narrow**2, parts * 4.0 * m * n**2)
     products = sum(2.0 * narrow * widths[i] * widths[i + 1] for i in fixed)
     return Cost(parts * (products + solve(narrow, narrow)), parts * 16.0 * narrow * max(widths))
 

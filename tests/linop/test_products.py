@@ -1,11 +1,9 @@
 """Operators against plain matrices."""
 
-import itertools
 
-import numpy as np
 import pytest
 import torch
-from oracles import assert_spectrum_close, seeded_normal, singular_values
+from oracles import seeded_normal
 from torch import Tensor
 
 from jacprobe.errors import DtypeError, ShapeError

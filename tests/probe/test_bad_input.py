@@ -68,7 +68,7 @@ def _with_statistic(value):
                      "must return a floating tensor with one row per sample; got torch.int64", id="classes"),
         pytest.param(lambda: _Map(lambda x: x.sum()), ModelError, r"row per sample; got torch.float32 of shape \(\)",
                      id="scalar"),
-        pytest.param(lambda: _Map(lambda x: x.sum(0)[:3]), ModelError, "one row per sample", id="no batch"),
+        pytest.param(lambda: _Map(lambda x: x.sum(0)[:2]), ModelError, "one row per sample", id="no batch"),
         pytest.param(lambda: _Map(lambda x: x.detach()), ModelError,
                      "`model` must depend on its input; its output of shape .* does not", id="detached"),
         pytest.param(lambda: _Map(lambda x: torch.ones_like(x)), ModelError, "must depend on its input", id="constant"),
@@ -135,7 +135,6 @@ def test_wrong_inputs_are_refused(inputs, error, message, entry):
         ({"epsilon": "a"}, ArgumentError, "`epsilon` must be a positive number; got 'a'"),
         ({"memory": "1 lot"}, ArgumentError, "`memory` must be a positive number; got '1 lot'"),
         ({"memory": "-1GB"}, ArgumentError, "`memory` must be a positive number; got '-1GB'"),
-        ({"memory": 0}, ArgumentError, "`memory` must be a positive number; got 0"),
         ({"memory": True}, ArgumentError, "`memory` must be a positive number; got True"),
         ({"method": "best"}, UnknownNameError, "`method` must be one of auto, exact, svd, gram, fourier, bounds,"
                                                " density, largest, moments; got 'best'"),

@@ -147,7 +147,7 @@ def test_a_shared_convolution_that_is_too_large_is_bounded():
     net = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Flatten())
     spectrum = jp.spectra(net, seeded_normal(2, 4, 12, 12), kind="modules", work=2e8)["0"]
     assert (spectrum.label, spectrum.reason) == ("bounded", None)
-    assert spectrum.note.startswith("an exact spectrum of 576 x 576 needs 4.5e+08 operations")
+    assert "576 x 576 need" in spectrum.note
 
 
 def test_what_fits_in_no_way_says_all_the_numbers():
