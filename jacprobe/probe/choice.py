@@ -71,6 +71,8 @@ class Choice(NamedTuple):
         Whether it works on the product of factors rather than on the autograd graph.
     products
         Products with the Jacobian's rows or columns that are wanted at a time.
+    bytes_per_input, bytes_kept
+        Memory of one input while it is solved, and of the matrices that are kept for all inputs.
     note
         Why this method, where it is not the plain one.
     """
@@ -79,6 +81,7 @@ class Choice(NamedTuple):
     structured: bool = False
     products: int = 1
     bytes_per_input: float = 0.0
+    bytes_kept: float = 0.0
     note: str = ""
     reason: str | None = None
 
@@ -118,7 +121,8 @@ def _exact(survey: Survey, request: Request) -> Choice:
     if not fitting:
         return Choice(None, reason=_reason(survey, request, min(candidates, key=total)))
     cost, structured, _ = min(fitting, key=total)
-    return Choice(Exact(gram=gram), structured, 1 if structured else rank, cost.bytes, _disagreement(survey))
+    kept = matrix_bytes(chain) if structured else 0.0
+    return Choice(Exact(gram=gram), structured, 1 if structured else rank, cost.bytes, kept, _disagreement(survey))
 
 
 def _reason(survey: Survey, request: Request, candidate: tuple[Cost, bool, int]) -> str | None:

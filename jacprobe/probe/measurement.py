@@ -76,9 +76,12 @@ class Measurement:
         wanted += [parts.pair(traced, source, target) for source, target in pairs]
         self._unprobed = parts.unprobed(traced)
         factorizer = Factorizer(traced, NUM_SAMPLES, self._affine)
+        kept = 0.0
         for segment in wanted:
             seen = survey(segment, traced, fewer, factorizer)
-            choice = Choice(None) if seen.reason else choose(seen, self._request)
+            left = dataclasses.replace(self._request, memory=self._request.memory - kept)
+            choice = Choice(None) if seen.reason else choose(seen, left)
+            kept += choice.bytes_kept
             self._works.append(_Work(dataclasses.replace(seen, product=None, generic=None), choice))
         self._bytes_per_sample = traced.bytes_per_sample()
         activations = _SHARE * self._request.memory / self._bytes_per_sample

@@ -48,7 +48,8 @@ def test_a_spectrum_beyond_the_work_names_how_many_inputs_would_fit(method, one)
     once = 4 * 20**3  # what the layers of all inputs share
     work = once + 3.5 * one
     result = jp.spectra(_net(), seeded_normal(5, 20), method=method, work=work)
-    assert result["0"].reason == f"exact spectra of 5 matrices of 20 x 20 need {once + 5 * one:.1e} operations, more than" \
+    total = once + 5 * one
+    assert result["0"].reason == f"exact spectra of 5 matrices of 20 x 20 need {total:.1e} operations, more than" \
                                  f" the limit of {work:.1e}; 3 inputs would fit"
     assert jp.spectra(_net(), seeded_normal(3, 20), method=method, work=work)["0"].reason is None
 
