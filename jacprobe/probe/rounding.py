@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -23,8 +24,11 @@ class Rounding(NamedTuple):
     absolute: float
 
     def floor(self, norm: float) -> float:
-        """Return the bound for Jacobians of Frobenius norm up to `norm`; no singular value errs by more (Weyl)."""
-        return max(self.relative * norm, self.absolute)
+        """Return the bound for Jacobians of Frobenius norm up to `norm`; no singular value errs by more (Weyl).
+
+        Where the norm is not known, NaN, the bound is that of the measured inputs.
+        """
+        return self.absolute if math.isnan(norm) else max(self.relative * norm, self.absolute)
 
 
 def rounding_of(operator: LinearOperator, generic: GraphJacobian, trace: Trace, other: Trace | None) -> Rounding:

@@ -115,8 +115,8 @@ ACTIVATIONS = [nn.ELU(), nn.Hardshrink(), nn.Hardsigmoid(), nn.Hardtanh(), nn.Ha
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
 def test_every_activation_is_a_diagonal(activation):
-    net = nn.Sequential(nn.Linear(5, 7), activation, nn.Linear(7, 3)).eval()
-    inputs = seeded_normal(4, 5)
+    net = randomized(nn.Sequential(nn.Linear(5, 7), activation, nn.Linear(7, 3))).eval()
+    inputs = 3 * seeded_normal(4, 5)  # some on each side of every kink
     product, _ = _factored(net, inputs)
     identity = isinstance(activation, nn.modules.dropout._DropoutNd)
     assert _names(product) == ("Matrix Matrix" if identity else "Matrix Diagonal Matrix")
