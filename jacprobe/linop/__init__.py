@@ -5,10 +5,11 @@ Shapes: an operator is ``(num_inputs, out_dim, in_dim)``; a factor that is the s
 """
 
 from jacprobe.linop.convolution import Convolution
+from jacprobe.linop.layout import channels_last
 from jacprobe.linop.matrices import Diagonal, Matrix, Selection
 from jacprobe.linop.operator import LinearOperator, Transposed
 from jacprobe.linop.pooling import LinearMap
 from jacprobe.linop.products import Product, Sum
 
 __all__ = ["Convolution", "Diagonal", "LinearMap", "LinearOperator", "Matrix", "Product", "Selection", "Sum",
-           "Transposed"]
+           "Transposed", "channels_last"]

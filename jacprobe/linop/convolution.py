@@ -65,6 +65,8 @@ class Convolution(LinearOperator):
         No such padding mode, or the sizes do not fit one another.
     """
 
+    _pixels_first = False  # whether vectors hold all channels of a pixel side by side
+
     def __init__(self, weight: Tensor, in_shape: Sequence[int], *, stride: int | Sequence[int] = 1,
                  padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, groups: int = 1,
                  padding_mode: str = "zeros", transposed: bool = False, output_padding: int | Sequence[int] = 0):
@@ -129,8 +131,20 @@ class Convolution(LinearOperator):
     def with_weight(self, weight: Tensor) -> Convolution:
         """Return the same convolution with another kernel of the same shape, of any dtype."""
         other = copy.copy(self)
-        other.__dict__.pop("_flipped", None)
+        for derived in ("_flipped", "channels_last"):
+            other.__dict__.pop(derived, None)
         other.weight, other.dtype, other.device = weight, weight.dtype, weight.device
+        return other
+
+    @cached_property
+    def channels_last(self) -> Convolution:
+        """The same convolution of images of 2 or 3 axes on vectors that hold all channels of a pixel side by side.
+
+        For products alone: `dense` and the tables still speak of images channel by channel.
+        """
+        formats = {2: torch.channels_last, 3: torch.channels_last_3d}
+        other = self.with_weight(self.weight.contiguous(memory_format=formats[len(self.kernel)]))
+        other._pixels_first = True
         return other
 
     @property
@@ -157,7 +171,10 @@ class Convolution(LinearOperator):
 
     def _apply(self, function, block: Tensor, shape: tuple[int, ...]) -> Tensor:
         rows = block.mT
-        images = function(rows.reshape(-1, *shape))
+        if self._pixels_first:
+            images = function(rows.reshape(-1, *shape[1:], shape[0]).movedim(-1, 1)).movedim(1, -1)
+        else:
+            images = function(rows.reshape(-1, *shape))
         return images.reshape(*rows.shape[:2], -1).mT
 
     def _reduce(self, images: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from jacprobe.linop import LinearOperator, Product
+from jacprobe.linop import LinearOperator, Product, channels_last
 from jacprobe.results import Density, Moments
 from jacprobe.solvers.brackets import convolution_bounds, scaled_bounds
 from jacprobe.solvers.density import density
@@ -146,6 +146,7 @@ class SpectralDensity(MatrixFree):
 
     def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
         norms = self._norms(operator, num_inputs)
+        operator = channels_last(operator)
         live = live_ends(operator) if isinstance(operator, Product) else None
         found = density(operator, num_inputs, num_probes=self._num_probes, num_steps=self._num_steps, seed=self._seed,
                         live=live, frobenius=norms, memory=self._memory, first_input=first)
@@ -168,8 +169,8 @@ class LargestValues(MatrixFree):
         self._num_values, self._tolerance = num_values, tolerance
 
     def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
-        found = largest(operator, num_inputs, num_values=self._num_values, tolerance=self._tolerance, seed=self._seed,
-                        memory=self._memory, frobenius=frobenius_norms(operator), first_input=first)
+        found = largest(channels_last(operator), num_inputs, num_values=self._num_values, tolerance=self._tolerance,
+                        seed=self._seed, memory=self._memory, frobenius=frobenius_norms(operator), first_input=first)
         self._confidence = 1 - found.failure
         return {"values": found.values, "lower": found.lower, "upper": found.upper}
 
@@ -187,7 +188,8 @@ class TwoMoments(MatrixFree):
         self._num_probes = num_probes
 
     def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
-        found = moments(operator, num_inputs, num_probes=self._num_probes, seed=self._seed, first_input=first)
+        found = moments(channels_last(operator), num_inputs, num_probes=self._num_probes, seed=self._seed,
+                        first_input=first)
         return {name: getattr(found, name) for name in Moments.__annotations__ if name not in ("num_probes", "seed")}
 
     def fields(self, parts: Parts) -> dict[str, object]:
@@ -211,7 +213,8 @@ class Brackets(MatrixFree):
         else:
             lower, upper = self._between(found)
         lower = lower.cpu().expand(num_inputs, -1).clone()
-        top = largest(operator, num_inputs, num_values=1, tolerance=_TOP, seed=self._seed, memory=self._memory)
+        top = largest(channels_last(operator), num_inputs, num_values=1, tolerance=_TOP, seed=self._seed,
+                      memory=self._memory)
         lower[:, 0] = torch.maximum(lower[:, 0], top.lower[:, 0])
         return {"lower": lower, "upper": upper.cpu().expand(num_inputs, -1)}
 
