@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from jacprobe.linop import LinearOperator, Matrix, Product
-from jacprobe.solvers.dense import check_finite, from_gram, gram_of, singular_values
+from jacprobe.solvers.dense import check_finite, from_gram, gram_of, gram_operations, singular_values
 from jacprobe.solvers.normal_form import Gathered, Slot, gathered, is_fixed, normal_form, part, separate
+from jacprobe.solvers.threads import slices, threaded_slices
 
+_ISOMETRIC = 8  # times the unit of the Jacobian: relative spread of values that is rounding
 _SLICE = 2**20  # entries of the largest matrix in a slice of inputs, so that a slice stays in the cache
 
 
@@ -31,7 +33,8 @@ class ChainSolver:
 
     def __init__(self, product: Product, *, gram: bool):
         self._factors = product.factors
-        self._parts = [_Part(items, gram) for items in separate(normal_form(product))]
+        tolerance = _ISOMETRIC * torch.finfo(product.dtype).eps
+        self._parts = [_Part(items, gram, tolerance) for items in separate(normal_form(product))]
 
     def fits(self, product: Product) -> bool:
         """Whether `product` has the same fixed factors at the same places."""
@@ -46,6 +49,11 @@ class ChainSolver:
                 return False
         return True
 
+    @property
+    def error(self) -> float:
+        """Bound on the error of what was solved so far besides that of the decompositions, relative to each value."""
+        return max((part.error for part in self._parts), default=0.0)
+
     def values(self, product: Product) -> Tensor:
         """Return float64 (num_inputs or 1, at most min(out_dim, in_dim)), decreasing; what is missing is 0."""
         found = [part.values(product) for part in self._parts]
@@ -57,10 +65,16 @@ class ChainSolver:
 
 
 class _Part:
-    """One connected part of a chain."""
+    """One connected part of a chain.
 
-    def __init__(self, items: list[Tensor | Slot], gram: bool):
-        self._gram = gram
+    Attributes
+    ----------
+    error
+        Bound on the relative error of the values where a fixed matrix was taken for an isometry.
+    """
+
+    def __init__(self, items: list[Tensor | Slot], gram: bool, tolerance: float):
+        self._gram, self._tolerance, self.error = gram, tolerance, 0.0
         if len(items) == 2 and isinstance(items[0], Slot) and not items[0].selects:
             items = [items[1].mT, items[0]]  # F D has the values of D F'
         self._is_layer = len(items) == 2 and isinstance(items[1], Slot)
@@ -90,6 +104,9 @@ class _Part:
         matrix = self._items[0]
         scale = matrix.new_ones(1, out_dim) if slot.scale is None else slot.scale
         check_finite(scale.unsqueeze(0))
+        if slot.index is None and (isometry := self._isometry) is not None:
+            gain, self.error = isometry
+            return gain * scale.double().abs().sort(dim=1, descending=True).values
         kept, inverse = _distinct(scale.expand(num_inputs, -1), slot.index)
         scale = scale.expand(num_inputs, -1)[kept].double()
         index = None if slot.index is None else slot.index.expand(num_inputs, -1)[kept]
@@ -106,31 +123,50 @@ class _Part:
                 result[which, : values.shape[1]] = values
         return result[inverse]
 
+    @cached_property
+    def _isometry(self) -> tuple[float, float] | None:
+        """Gain g and relative error where F is g times an isometry but for rounding: then D F has the values g |d|.
+
+        By Ostrowski's theorem the i-th value of D F is that of D times a number between the least and the largest
+        value of F (Eisenstat and Ipsen 1995, Relative perturbation techniques for singular value problems, section 3).
+        """
+        matrix = self._items[0]
+        if matrix.shape[0] > matrix.shape[1]:
+            return None
+        square = float(self._gram_matrix.diagonal().mean())
+        eye = torch.eye(len(matrix), dtype=torch.float64, device=matrix.device)
+        if not float((self._gram_matrix - square * eye).norm()) <= 2 * len(matrix) ** 0.5 * self._tolerance * square:
+            return None
+        found = from_gram(self._gram_matrix.unsqueeze(0))[0]
+        least, most = float(found[-1]), float(found[0])
+        error = (most - least) / (most + least)
+        return ((least + most) / 2, error) if error <= self._tolerance else None
+
     def _rows_values(self, rows: Tensor | None, scale: Tensor) -> Tensor:
         """Singular values of the rows of F with these indices, None for all, and scales, (num, count) each."""
         matrix = self._items[0]
         count, width = scale.shape[1], matrix.shape[1]
         by_squares = self._gram and count <= width
+        if by_squares:
+            return threaded_slices(
+                lambda which: self._scaled_values(None if rows is None else rows[which], scale[which]),
+                len(scale), gram_operations(count, count), scale.device)
         parts = []
-        for which in _slices(len(scale), max(1, 16 * _SLICE // (count * (count if by_squares else width)))):
-            some = None if rows is None else rows[which]
-            if by_squares:
-                parts.append(from_gram(self._scaled_grams(some, scale[which])))
-            else:
-                chosen = matrix if some is None else matrix[some]
-                parts.append(singular_values(chosen.double() * scale[which].unsqueeze(2), gram=self._gram))
+        for which in slices(len(scale), max(1, 16 * _SLICE // (count * width))):
+            chosen = matrix if rows is None else matrix[rows[which]]
+            parts.append(singular_values(chosen.double() * scale[which].unsqueeze(2), gram=self._gram))
         return torch.cat(parts)
 
-    def _scaled_grams(self, rows: Tensor | None, scale: Tensor) -> Tensor:
-        """Gram matrices of the rows with these indices and scales, from the one of all rows, (num, count, count)."""
+    def _scaled_values(self, rows: Tensor | None, scale: Tensor) -> Tensor:
+        """Singular values by Gram matrices that are scaled parts of the one of all rows, few at a time on a CPU."""
         num, count = scale.shape
-        result = scale.new_empty(num, count, count)
-        for which in _slices(num, max(1, _SLICE // (8 * count**2))):
+        parts = []
+        for which in slices(num, num if scale.is_cuda else max(1, _SLICE // (8 * count**2))):
             gram = self._gram_matrix
             if rows is not None:
                 gram = gram[rows[which].unsqueeze(2), rows[which].unsqueeze(1)]
-            torch.mul(gram, scale[which].unsqueeze(2), out=result[which]).mul_(scale[which].unsqueeze(1))
-        return result
+            parts.append(from_gram((gram * scale[which].unsqueeze(2)).mul_(scale[which].unsqueeze(1))))
+        return torch.cat(parts)
 
     @cached_property
     def _gram_matrix(self) -> Tensor:
@@ -152,14 +188,13 @@ class _Part:
             upper, lower = (torch.linalg.qr(part.double().mT, mode="r").R for part in (left, right))
             return upper @ lower.mT
 
-        if not self._gram:
-            return torch.cat([singular_values(core(which), gram=False) for which in _slices(product.shape[0], few)])
-        grams = []
-        for which in _slices(product.shape[0], few):
-            grams.append(gram_of(core(which)))
-        grams = torch.cat(grams)
-        check_finite(grams)
-        return from_gram(grams)
+        def values(which: slice) -> Tensor:
+            parts = [slice(which.start + part.start, which.start + part.stop)
+                     for part in slices(which.stop - which.start, few)]
+            return torch.cat([singular_values(core(part), gram=self._gram) for part in parts])
+
+        operations = 2.0 * widths[cut] * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        return threaded_slices(values, product.shape[0], operations, product.device)
 
     def _operators(self, product: Product, which: slice) -> list[LinearOperator]:
         """Return the chain for some of the inputs, in the order it acts."""
@@ -227,7 +262,3 @@ def _distinct(scale: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor]:
     same = torch.equal(scale[first][kind], scale) and (
         index is None or len(index) == 1 or torch.equal(index[first][kind], index))
     return (first, kind) if same else (positions, positions)
-
-
-def _slices(count: int, few: int) -> list[slice]:
-    return [slice(start, start + few) for start in range(0, count, few)]

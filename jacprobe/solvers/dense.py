@@ -58,12 +58,14 @@ def singular_values(matrices: Tensor, *, gram: bool) -> Tensor:
     NonFiniteError
         A matrix holds NaN or infinity.
     """
-    check_finite(matrices)
     if 0 in matrices.shape:
         return matrices.new_zeros(len(matrices), min(matrices.shape[1:]), dtype=torch.float64)
     if not gram:
+        check_finite(matrices)
         return _svdvals(matrices.double())
-    return from_gram(gram_of(matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT))
+    grams = gram_of(matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT)
+    check_finite(grams)  # of the same rows as the matrices, and smaller
+    return from_gram(grams)
 
 
 def gram_of(matrices: Tensor) -> Tensor:

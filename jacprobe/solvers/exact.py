@@ -100,7 +100,8 @@ class ExactSolver:
 
     def error(self, jacobian: LinearOperator) -> float:
         """Return a bound on the error of the decomposition, relative to the largest value."""
-        return solver_error(max(jacobian.shape[1:]), gram=self.gram)
+        taken_as_isometries = max((chain.error for chain in self._chains), default=0.0)
+        return solver_error(max(jacobian.shape[1:]), gram=self.gram) + taken_as_isometries
 
 
 def exact_cost(jacobian: LinearOperator, *, gram: bool) -> Cost:
