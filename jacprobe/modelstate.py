@@ -71,11 +71,13 @@ def copy_model(model: nn.Module) -> nn.Module:
 
 
 def detached_state(
-    model: nn.Module, *, dtype: torch.dtype | None = None, device: torch.device | None = None
+    model: nn.Module, *, dtype: torch.dtype | None = None, device: torch.device | None = None,
+    channels_last: bool = False
 ) -> dict[str, Tensor]:
     """Return copies of all parameters and buffers by qualified name, floating tensors cast to `dtype`.
 
-    Tied parameters share one copy, so that ``functional_call`` sees them tied.
+    Tied parameters share one copy, so that ``functional_call`` sees them tied. With `channels_last`, tensors of four
+    axes lie in that order in memory.
     """
     copies: dict[int, Tensor] = {}
     state = {}
@@ -83,7 +85,8 @@ def detached_state(
     for name, tensor in named:
         if id(tensor) not in copies:
             target = dtype if tensor.is_floating_point() else None
-            copies[id(tensor)] = tensor.detach().to(device=device, dtype=target, copy=True)
+            order = torch.channels_last if channels_last and tensor.ndim == 4 else torch.preserve_format
+            copies[id(tensor)] = tensor.detach().to(device=device, dtype=target, copy=True, memory_format=order)
         state[name] = copies[id(tensor)]
     return state
 
