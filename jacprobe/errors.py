@@ -63,3 +63,7 @@ class OutputError(JacprobeError, OSError):
 
 class BudgetError(JacprobeError, MemoryError):
     """A computation does not fit the memory or work budget."""
+
+
+class JacprobeWarning(UserWarning):
+    """Root of every warning that jacprobe raises on purpose: a result stands, with a doubt the caller must know."""

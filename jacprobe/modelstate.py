@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from jacprobe.errors import DtypeError, ModelError, NonFiniteError
 
@@ -21,13 +22,14 @@ AFFINE = (nn.Linear, nn.modules.conv._ConvNd)  # modules with a weight and a bia
 def preserved(model: nn.Module) -> Iterator[None]:
     """Put `model` in evaluation mode for the block, then restore all of it and the global random states.
 
-    Training flags, plain attributes, hooks and all other dictionaries of the modules come back as they were. Buffers
-    are safe when the block runs the model through `torch.func.functional_call` on a `detached_state`, as every caller
-    here does.
+    Training flags, plain attributes, hooks and all other dictionaries, lists and sets of the modules come back as they
+    were: the very objects, with the same items; what the items hold is not looked at. Buffers are safe when the block
+    runs the model through `torch.func.functional_call` on a `detached_state`, as every caller here does.
     """
     modules = list(model.modules())
     attributes = [dict(vars(module)) for module in modules]
-    dictionaries = [(value, dict(value)) for saved in attributes for value in saved.values() if isinstance(value, dict)]
+    containers = [(value, kind(value)) for saved in attributes for value in saved.values()
+                  for kind in (dict, list, set) if isinstance(value, kind)]
     devices = range(torch.cuda.device_count())
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=devices):
@@ -40,9 +42,9 @@ def preserved(model: nn.Module) -> Iterator[None]:
             for module, saved in zip(modules, attributes, strict=True):
                 vars(module).clear()
                 vars(module).update(saved)
-            for dictionary, content in dictionaries:
-                dictionary.clear()
-                dictionary.update(content)
+            for container, content in containers:
+                container.clear()
+                (container.extend if isinstance(container, list) else container.update)(content)
 
 
 def copy_model(model: nn.Module) -> nn.Module:
@@ -50,7 +52,9 @@ def copy_model(model: nn.Module) -> nn.Module:
 
     Notes
     -----
-    ``copy.deepcopy`` refuses non-leaf tensors (pytorch#37322); they are derived values and are copied detached.
+    ``copy.deepcopy`` refuses non-leaf tensors (pytorch#37322); they are derived values and are copied detached. It
+    leaves original and copy of a parametrised module with one class made for it, where torch keeps the property of each
+    parametrised tensor: to add or remove one in the copy would break the original. Each copy gets a class of its own.
 
     Raises
     ------
@@ -63,11 +67,17 @@ def copy_model(model: nn.Module) -> nn.Module:
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     try:
-        return copy.deepcopy(model, memo)
+        copied = copy.deepcopy(model, memo)
     except (RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ModelError(f"`model` must be copyable; copy.deepcopy raised {type(error).__name__}: {reason}"
                          " Drop what cannot be copied from its attributes.") from error
+    for module in copied.modules():
+        if parametrize.is_parametrized(module):
+            shared = type(module)
+            own = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
+            module.__class__ = type(shared.__name__, shared.__bases__, own)
+    return copied
 
 
 def detached_state(
@@ -106,6 +116,9 @@ def check_module(model: nn.Module) -> None:
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if isinstance(tensor, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
             raise ModelError(f"`model` must be initialised; {name!r} has no shape yet. Run one batch through it first.")
+        if tensor.layout != torch.strided:
+            raise ModelError(f"`model` must hold dense tensors; {name!r} is {tensor.layout}. Convert it with to_dense()"
+                             " and prune with masks instead.")
         if tensor.is_meta:
             raise ModelError(f"`model` must hold numbers; {name!r} is on the meta device. Load its weights first.")
 

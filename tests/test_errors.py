@@ -22,7 +22,12 @@ BUILTINS = {
 
 def test_every_error_is_in_the_table():
     defined = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
-    assert defined == {"JacprobeError", *BUILTINS}
+    assert defined == {"JacprobeError", "JacprobeWarning", *BUILTINS}
+
+
+def test_a_warning_is_a_user_warning_and_no_error():
+    assert issubclass(errors.JacprobeWarning, UserWarning)
+    assert not issubclass(errors.JacprobeWarning, JacprobeError)
 
 
 @pytest.mark.parametrize(("name", "builtin"), BUILTINS.items(), ids=BUILTINS)

@@ -107,6 +107,32 @@ def test_a_tensor_kept_as_plain_attribute_comes_back():
     assert net.weight is before
 
 
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.seen, self.names, self.counts = [1, 2], {"first"}, {"calls": 0}
+
+    def forward(self, x):
+        self.seen.append(len(x))
+        self.seen[0] = 7
+        self.names.add("second")
+        self.names.discard("first")
+        self.counts["calls"] += 1
+        return x
+
+
+def test_lists_and_sets_of_a_module_come_back_as_the_same_objects():
+    net = Counting()
+    seen, names, counts = net.seen, net.names, net.counts
+    with preserved(net):
+        net(torch.ones(3, 2))
+        net.seen = None
+    assert net.seen is seen
+    assert net.names is names
+    assert net.counts is counts
+    assert (seen, names, counts) == ([1, 2], {"first"}, {"calls": 0})
+
+
 def test_a_dictionary_of_a_module_comes_back():
     net = nn.Linear(3, 2)
     net.cache = {"a": torch.ones(2)}

@@ -288,6 +288,14 @@ def test_masking_twice_may_bring_new_parameters():
     assert set(Masks.of(masked)) == {"4.weight", "6.weight"}
 
 
+def test_masking_another_parameter_of_a_masked_module_leaves_the_first_model_working():
+    once = Masks({"weight": KEPT}).apply(nn.Linear(3, 2))
+    twice = Masks({"bias": torch.tensor([True, False])}).apply(once)
+    assert (twice.bias[1], set(Masks.of(twice))) == (0, {"weight", "bias"})
+    assert torch.equal(once.bias, once._parameters["bias"])
+    assert once(torch.ones(1, 3)).shape == (1, 2)
+
+
 def make_tied():
     net = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
     net[2].weight = net[0].weight
