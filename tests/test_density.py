@@ -107,6 +107,55 @@ def test_equal_inputs_count_as_one():
         torch.testing.assert_close(a, b)
 
 
+def test_each_run_of_equal_inputs_counts_as_one():
+    """Three inputs share a matrix and its probes; two more have probes of their own."""
+    parts = [sampled(seeded_normal(50).abs(), 5, seed=seed) for seed in range(3)]
+    counts = torch.tensor([3, 1, 1])
+    nodes, weights = (torch.cat([getattr(part, name) for part in parts]).repeat_interleave(counts, 0)
+                      for name in ("nodes", "weights"))
+    found = Density(nodes, weights, 50, torch.zeros(5, dtype=torch.int64), None, 0)
+    errors = np.array([part.standard_error("mean") for part in parts])
+    assert found.standard_error("mean") == pytest.approx(np.linalg.norm([3, 1, 1] * errors) / 5)
+    x = torch.linspace(0, 3, 20)
+    half = float((found.band(x)[1] - found.distribution(x)).max())
+    one = float((parts[0].band(x)[1] - parts[0].distribution(x)).max())
+    apart = one / 5**0.5
+    assert apart < half < one
+
+
+@pytest.mark.parametrize("frobenius", [False, True], ids=["norm unknown", "norm known"])
+@pytest.mark.parametrize(("num_values", "num_probes", "num_inputs"), [(5, 2, 1), (5, 16, 1), (5, 1, 30), (40, 1, 30)])
+def test_standard_errors_are_right_for_few_probes_of_few_values(num_values, num_probes, num_inputs, frobenius):
+    scores = []
+    for seed in range(200):
+        values = torch.linalg.svdvals(seeded_normal(num_inputs, num_values, 72, seed=seed))
+        parts = [sampled(row, num_probes, seed=1000 * seed + i, frobenius=frobenius) for i, row in enumerate(values)]
+        nodes, weights = (torch.cat([getattr(part, name) for part in parts]) for name in ("nodes", "weights"))
+        norms = torch.cat([part.frobenius for part in parts]) if frobenius else None
+        found = Density(nodes, weights, num_values, torch.zeros(num_inputs, dtype=torch.int64), norms, 0)
+        scores.append((found.mean - float(values.double().mean())) / found.standard_error("mean"))
+    scores = np.array(scores)
+    assert 0.8 < np.sqrt((scores**2).mean()) < 1.35
+    assert abs(scores.mean()) < 0.3  # no bias that many inputs would add up
+    assert (np.abs(scores) > 3).mean() < 0.05
+
+
+def test_one_probe_of_a_handful_of_values_has_no_standard_error():
+    values = seeded_normal(5).abs()
+    assert math.isnan(sampled(values, 1).standard_error("mean"))
+    assert sampled(values, 2).standard_error("mean") > 0
+    assert sampled([2.0], 1).standard_error("mean") == 0  # it sees the only value
+
+
+@pytest.mark.parametrize("values", [np.r_[1000, np.linspace(0.1, 1, 999)], np.linspace(0, 1, 300) ** 3,
+                                    np.linspace(0.95, 1.05, 300), np.r_[np.ones(3), np.zeros(297)]],
+                         ids=["one outlier", "most of them small", "near an isometry", "rank-deficient"])
+def test_a_known_frobenius_norm_never_makes_the_mean_worse(values):
+    plain, anchored = (sampled(values, 10, frobenius=frobenius) for frobenius in (False, True))
+    assert anchored.standard_error("mean") <= plain.standard_error("mean")
+    assert abs(anchored.mean - values.mean()) <= 4 * anchored.standard_error("mean") + 1e-12
+
+
 def test_bands_lie_around_the_estimate_and_narrow_with_probes():
     values = seeded_normal(300, seed=1).abs()
     x = torch.linspace(-0.5, 4, 50)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from jacprobe.errors import JacprobeError
 from jacprobe.linop import Convolution, LinearOperator, Matrix
 from jacprobe.modelstate import AFFINE
+from jacprobe.probe.graph import PathGraph
+from jacprobe.probe.linear import is_linear
 from jacprobe.probe.trace import Call
 
 _UNITS = 256  # unit vectors at a time
@@ -32,10 +34,15 @@ class AffineFactors:
         self._found: dict[tuple, Matrix | Convolution | None] = {}
 
     def __call__(self, call: Call) -> Matrix | Convolution | None:
-        """Return the Jacobian of an affine module, or None where it is none or does not fit the budget."""
+        """Return the Jacobian of an affine module, or None where it is none or does not fit the budget.
+
+        A subclass or a hook may make something else of the module, for some inputs only: every call is looked at.
+        """
+        if not isinstance(call.module, AFFINE) or not _is_affine(call):
+            return None
         key = (call.module_name, call.inputs[0].shape[1:], call.output.shape[1:])
         if key not in self._found:
-            self._found[key] = self._factor(call) if isinstance(call.module, AFFINE) else None
+            self._found[key] = self._factor(call)
         return self._found[key]
 
     def _factor(self, call: Call) -> Matrix | Convolution | None:
@@ -69,6 +76,14 @@ class AffineFactors:
             self._bytes_left -= num_bytes
         shape = (call.output.dim, call.inputs[0].dim)  # another one where the call has arguments that change it
         return factor if factor is not None and factor.shape[1:] == shape else None
+
+
+def _is_affine(call: Call) -> bool:
+    """Whether a call runs the forward of torch and nothing after it, or only operations that are linear."""
+    module = call.module
+    methods = [getattr(module, name) for name in ("forward", "_conv_forward") if hasattr(module, name)]
+    own = all(str(getattr(method, "__module__", "")).startswith("torch.nn.modules.") for method in methods)
+    return (own and not module._forward_hooks) or is_linear(PathGraph(call.inputs[0].edge, call.output.edge))
 
 
 def _from_weight(call: Call, weight: Tensor, taken: torch.Size, given: torch.Size, copies: int, fits: bool

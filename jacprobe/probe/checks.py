@@ -103,7 +103,7 @@ def check_pairs(segments: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def check_samples(run: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
-    """Check that the output repeats, and that the first sample and the others ignore each other.
+    """Check that the output is a number and repeats, and that the first sample and the others ignore each other.
 
     Parameters
     ----------
@@ -116,17 +116,24 @@ def check_samples(run: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
     ------
     ModelError
         The output changes from call to call, or samples mix.
+    NonFiniteError
+        The output of a sample holds NaN.
     """
     with torch.no_grad():
         first, again = run(inputs.clone()), run(inputs.clone())
+        bad = first.isnan().flatten(1).any(1)
+        if bad.any():
+            raise NonFiniteError(f"`model` must give numbers; of the {len(inputs)} samples that are tried first, the"
+                                 f" output of number {int(bad.nonzero()[0])} holds NaN. Check the inputs and weights.")
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(inputs.shape, generator=generator, dtype=torch.float64).to(inputs)
+        noise = torch.randn(inputs.shape, generator=generator, dtype=torch.float64, device="cpu").to(inputs)
         others_moved = run(torch.cat([inputs[:1], inputs[1:] + noise[1:]]))
         first_moved = run(torch.cat([inputs[:1] + noise[:1], inputs[1:]]))  # a causal map passes the other way only
     tolerance = torch.finfo(first.dtype).eps ** 0.5
+    largest = float(first.abs().nan_to_num(posinf=0).max())  # masked outputs may be infinite
 
     def same(one: Tensor, other: Tensor) -> bool:
-        return torch.allclose(one, other, rtol=tolerance, atol=tolerance * float(first.abs().max()), equal_nan=True)
+        return torch.allclose(one, other, rtol=tolerance, atol=tolerance * largest, equal_nan=True)
 
     if not same(first, again):
         raise ModelError("`model` must repeat its output in evaluation mode; two calls on the same inputs differ."

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jacprobe.linop import Convolution, LinearOperator
+from jacprobe.linop import Convolution
 from jacprobe.probe.methods import (
     Brackets,
     Exact,
@@ -23,7 +24,10 @@ from jacprobe.solvers.density import bytes_per_chain
 from jacprobe.solvers.exact import Cost, exact_cost
 from jacprobe.solvers.explicit import is_explicit, matrix_bytes
 from jacprobe.solvers.fourier import why_not_circular
+from jacprobe.solvers.moments import bytes_per_probe
+from jacprobe.solvers.relative import relative_cost
 from jacprobe.solvers.single import channel_scaled, single
+from jacprobe.solvers.steps import LARGEST, explicit_bytes
 
 METHODS = ("auto", "exact", "svd", "gram", "fourier", "bounds", "density", "largest", "moments")
 _ENOUGH = 2**14  # probes times values of one input: the sampling error of a density falls with their square root
@@ -89,7 +93,7 @@ class Choice(NamedTuple):
 def choose(survey: Survey, request: Request) -> Choice:
     """Return how to solve a segment that has a Jacobian per input."""
     if request.relative:
-        return _relative(survey)
+        return _relative(survey, request)
     asked = request.method
     if asked in ("auto", "exact", "svd", "gram"):
         found = _circular(survey, request) if asked in ("auto", "exact") else None
@@ -105,17 +109,19 @@ def _exact(survey: Survey, request: Request) -> Choice:
     """The cheaper of the chain of factors and the matrix by autograd, where it fits."""
     gram = request.method == "gram" or (request.gram and request.method != "svd")
     rank = min(survey.out_dim, survey.in_dim)
-    candidates: list[tuple[Cost, bool, int]] = []
+    candidates: list[tuple[Cost, bool, int]] = []  # cost, whether by factors, number of matrices
     chain = survey.product
     if chain is not None and is_explicit(chain):
         cost = exact_cost(chain, gram=gram)
-        candidates.append((cost._replace(bytes=cost.bytes + matrix_bytes(chain)), True, chain.shape[0]))
+        candidates.append((cost._replace(bytes=cost.bytes + matrix_bytes(chain)), True,
+                           1 if survey.shared else request.num_inputs))
     generic = survey.generic
     cost = exact_cost(generic, gram=gram)
-    candidates.append((cost._replace(operations=cost.operations + rank * survey.operations), False, 0))
+    candidates.append((cost._replace(operations=cost.operations + rank * survey.operations), False,
+                       request.num_inputs))
 
     def total(candidate: tuple[Cost, bool, int]) -> float:
-        return candidate[0].total(1 if candidate[2] == 1 else request.num_inputs)
+        return candidate[0].total(candidate[2])
 
     fitting = [c for c in candidates if _reason(survey, request, c) is None]
     if not fitting:
@@ -125,11 +131,10 @@ def _exact(survey: Survey, request: Request) -> Choice:
     return Choice(Exact(gram=gram), structured, 1 if structured else rank, cost.bytes, kept, _disagreement(survey))
 
 
-def _reason(survey: Survey, request: Request, candidate: tuple[Cost, bool, int]) -> str | None:
+def _reason(survey: Survey, request: Request, candidate: tuple[Cost, bool, int], how: str = "") -> str | None:
     """Return why an exact spectrum is out of reach, with the numbers and the cure, or None."""
-    cost, _, shared = candidate
-    num_inputs = 1 if shared == 1 else request.num_inputs
-    size = f"{survey.out_dim} x {survey.in_dim}"
+    cost, _, num_inputs = candidate
+    size = f"{survey.out_dim} x {survey.in_dim}{how}"
     if cost.bytes > request.memory:
         return (f"an exact spectrum of {size} needs {cost.bytes / 2**30:.3g} GiB per input,"
                 f" more than the budget of {request.memory / 2**30:.3g} GiB")
@@ -148,7 +153,7 @@ def _disagreement(survey: Survey) -> str:
 
 
 def _circular(survey: Survey, request: Request) -> Choice | None:
-    found = channel_scaled(survey.product)
+    found = channel_scaled(survey.product) if survey.shared else None
     if found is None or why_not_circular(found[0]) or max(survey.out_dim, survey.in_dim) <= _SMALL:
         return None
     return Choice(Fourier(), structured=True)
@@ -179,17 +184,13 @@ def _bounds(survey: Survey, request: Request) -> Choice:
 
 def _instead(survey: Survey, request: Request, reason: str) -> Choice:
     """What an exact spectrum gives way to: rigorous bounds of a shared convolution, a density, moments."""
-    tried = [_bounds, _density, _moments] if _is_shared(survey.product) else [_density, _moments]
+    tried = [_bounds, _density, _moments] if survey.shared else [_density, _moments]
     for attempt in tried:
         found = attempt(survey, request)
         if found.method is not None:
             return found._replace(note=reason)
         last = found.reason
     return Choice(None, reason=f"{reason}; {last}")
-
-
-def _is_shared(product: LinearOperator | None) -> bool:
-    return product is not None and product.shape[0] == 1
 
 
 def _density(survey: Survey, request: Request) -> Choice:
@@ -212,19 +213,19 @@ def _largest(survey: Survey, request: Request) -> Choice:
     reason = _too_much("the largest values", survey, request, 10 * num_values, needed)
     if reason:
         return Choice(None, reason=reason)
-    method = LargestValues(num_values=num_values, seed=request.seed, memory=_SHARE * request.memory,
-                           tolerance=1e-4 if survey.itemsize == 4 else 1e-8)
+    method = LargestValues(num_values=num_values, num_inputs=request.num_inputs, seed=request.seed,
+                           memory=_SHARE * request.memory, tolerance=1e-4 if survey.itemsize == 4 else 1e-8)
     return Choice(method, survey.product is not None, num_values)
 
 
 def _moments(survey: Survey, request: Request) -> Choice:
     num_probes = request.num_probes or _FEW_PROBES
-    needed = 2.0 * survey.itemsize * (survey.out_dim + survey.in_dim)
+    needed = bytes_per_probe(survey.out_dim, survey.in_dim, survey.itemsize)
     reason = _too_much("two moments", survey, request, 2 * num_probes, needed)
     if reason:
         return Choice(None, reason=reason)
     method = TwoMoments(num_probes=num_probes, seed=request.seed, memory=_SHARE * request.memory)
-    return Choice(method, survey.product is not None, num_probes)
+    return Choice(method, survey.product is not None, num_probes, needed / _SHARE)
 
 
 def _too_much(what: str, survey: Survey, request: Request, num_products: int, num_bytes: float) -> str | None:
@@ -234,15 +235,21 @@ def _too_much(what: str, survey: Survey, request: Request, num_products: int, nu
     if num_bytes > _SHARE * request.memory:
         return (f"{what} needs {num_bytes / 2**30:.3g} GiB, more than {_SHARE:.0%} of the budget of"
                 f" {request.memory / 2**30:.3g} GiB")
-    num_inputs = 1 if _is_shared(survey.product) else request.num_inputs
+    num_inputs = 1 if survey.shared else request.num_inputs
     operations = num_inputs * num_products * survey.operations
     if operations > request.work:
         return f"{what} needs {operations:.1e} operations, more than the limit of {request.work:.1e}"
     return None
 
 
-def _relative(survey: Survey) -> Choice:
+def _relative(survey: Survey, request: Request) -> Choice:
     if survey.product is None or not is_explicit(survey.product):
         return Choice(None, reason="accuracy 'relative' needs a chain of weighted modules and activations; this segment"
                                    " is none")
-    return Choice(Relative(), structured=True)
+    cost, kept = relative_cost(survey.product), explicit_bytes(survey.product)
+    limited = dataclasses.replace(request, memory=min(request.memory, LARGEST))
+    candidate = cost._replace(bytes=cost.bytes + kept), True, 1 if survey.shared else request.num_inputs
+    reason = _reason(survey, limited, candidate, " to relative accuracy")
+    if reason:
+        return Choice(None, reason=reason)
+    return Choice(Relative(), True, bytes_per_input=cost.bytes, bytes_kept=kept)

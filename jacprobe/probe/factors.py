@@ -10,13 +10,16 @@ from torch.autograd.graph import GradientEdge, Node
 
 from jacprobe.linop import Convolution, Diagonal, LinearOperator, Matrix, Product, Selection, Sum
 from jacprobe.probe.graph import PathGraph, edge_key
+from jacprobe.probe.linear import is_linear, is_reshape
 from jacprobe.probe.operators import GraphJacobian
 from jacprobe.probe.pooling import average_pooling, max_pooling
 from jacprobe.probe.trace import Call, Site, Trace
 
 Key = tuple[Node, int]
 
-_CHECKED = 16  # inputs on which a diagonal is tried out
+_NOISE = 8  # units of rounding, next to the largest entry of a diagonal, in entries whose terms cancel
+_SLICE = 2**18  # entries that are compared at a time, so that they stay in the cache
+_SUMS = ("AddBackward0", "SubBackward0")  # exactly: a Function of the user's may begin like them
 
 
 class Factorizer:
@@ -39,13 +42,28 @@ class Factorizer:
     def product(self, source: Site, target: Site) -> Product | None:
         """Return the product of factors from `source` to `target`, or None where a part is not understood.
 
-        Whether it is the Jacobian of the real model is for ``agree`` to say.
+        Every part is read from the graph or tried out on every input; that the modules are what they seem to be is for
+        ``agree`` to say, once for all inputs.
         """
         graph = PathGraph(source.edge, target.edge)
         factors = self._chain(graph)
         if factors is None or len({factor.dtype for factor in factors}) > 1:
             return None
         return Product(factors or [self._identity(edge_key(source.edge))])
+
+    def is_shared(self, source: Site, target: Site) -> bool:
+        """Whether no input can have another Jacobian: modules and operations that are linear by construction alone."""
+        graph = PathGraph(source.edge, target.edge)
+        positions = {cut: i for i, cut in enumerate(graph.cuts)}
+        here = 0
+        while here < len(graph.cuts) - 1:
+            factor, following = self._module(graph.cuts[here], positions)
+            following = here + 1 if factor is None else following
+            ends = (GradientEdge(*graph.cuts[i]) for i in (here, following))
+            if factor is None and not is_linear(PathGraph(*ends)):
+                return False
+            here = following
+        return bool(graph.cuts)
 
     def _chain(self, graph: PathGraph) -> list[LinearOperator] | None:
         """Factors between the ends of `graph`, the last acts first, without identities."""
@@ -84,7 +102,7 @@ class Factorizer:
             if _is_step(graph, begin, end):
                 found = max_pooling(end, _shape(begin), _shape(end), self.num_inputs)
                 found = found or average_pooling(end, _shape(begin), _shape(end), _metadata(end).dtype, self._device)
-            elif end[0].name().startswith(("AddBackward", "SubBackward")):
+            elif end[0].name() in _SUMS:
                 found = self._sum(graph, begin, end)
             self._operations[begin, end] = found
         return self._operations[begin, end]
@@ -119,9 +137,8 @@ class Factorizer:
             source, target = _site(begin), _site(end)
             found = None
             if source.shape[:1] == target.shape[:1]:
-                jacobian = GraphJacobian(source, target, self.num_inputs)
-                found = _elementwise(jacobian) if source.dim == target.dim else None
-                found = _moved(jacobian) if found is None else found
+                reshapes = is_reshape(PathGraph(source.edge, target.edge))
+                found = [] if reshapes else _entrywise(GraphJacobian(source, target, self.num_inputs))
             self._simple[begin, end] = found
         return self._simple[begin, end]
 
@@ -135,38 +152,54 @@ class Factorizer:
         return edge.node._input_metadata[edge.output_nr].device
 
 
-def _elementwise(jacobian: GraphJacobian) -> list[LinearOperator] | None:
-    """Return one diagonal for a part that acts on each entry by itself, nothing for the identity, else None.
+def _entrywise(jacobian: GraphJacobian) -> list[LinearOperator] | None:
+    """Return the factors of a part by which every entry goes to one other at most, nothing for the identity, else None.
 
-    The derivative of such a part is its vector-Jacobian product with ones, and another product tells whether it is one.
+    Products of the transpose with ones and with random marks tell it for every input: if column j of A holds more than
+    its entry a at k, the sum over i of a_ij m_i is almost surely not a m_k.
     """
-    marks = torch.linspace(1, 2, jacobian.shape[1], dtype=jacobian.dtype, device=jacobian.device)
-    entries, marked = _pulled(jacobian, torch.ones_like(marks)), _pulled(jacobian, marks)
-    few = entries[:_CHECKED]
-    error = (marked[:_CHECKED] - few * marks).abs()
-    if not bool((error <= torch.finfo(entries.dtype).eps ** 0.75 * few.abs()).all()):  # some cancel, as in softsign
-        return None
-    constant = bool((few == few[:1]).all()) and bool((entries == entries[:1]).all())
-    entries = entries[:1] if constant else entries
-    return [] if constant and bool((entries == 1).all()) else [Diagonal(entries)]
+    marks = 1 + torch.rand(jacobian.shape[1], generator=torch.Generator().manual_seed(0))
+    marks = marks.to(dtype=jacobian.dtype, device=jacobian.device)
+    sums, marked = _pulled(jacobian, torch.ones_like(marks)), _pulled(jacobian, marks)
+    if jacobian.shape[1] == jacobian.shape[2] and _is_scaled(sums, marks, marked):
+        constant = all(bool((part == sums[:1]).all()) for part in (sums[:2], sums))
+        entries = sums[:1] if constant else sums
+        return [] if constant and bool((entries == 1).all()) else [Diagonal(entries)]
+    return _moved(jacobian, sums, marks, marked)
 
 
-def _moved(jacobian: GraphJacobian) -> list[LinearOperator] | None:
+def _is_scaled(entries: Tensor, marks: Tensor, marked: Tensor) -> bool:
+    """Whether `marked` is `entries` times `marks` but for rounding, in terms that may cancel, as those of softsign."""
+    unit = torch.finfo(entries.dtype).eps
+    few = max(1, _SLICE // entries.shape[1])
+    for part, found in zip(entries.split(few), marked.split(few), strict=True):
+        expected = part * marks
+        if torch.equal(found, expected):  # as of every activation that is one operation
+            continue
+        size = part.abs()
+        allowed = unit**0.75 * size + _NOISE * unit * size.amax(1, keepdim=True)
+        if not bool(((found - expected).abs() <= allowed).all()):
+            return False
+    return True
+
+
+def _moved(jacobian: GraphJacobian, sums: Tensor, marks: Tensor, marked: Tensor) -> list[LinearOperator] | None:
     """Return a selection for a part that moves entries, as slices, permutations and padding with zeros do, else None.
 
     Pulling the numbers of the outputs back tells which output reads an entry, where no two read the same.
     """
     num_inputs, out_dim, in_dim = jacobian.shape
-    numbers = torch.arange(1, out_dim + 1, dtype=jacobian.dtype, device=jacobian.device)
-    if out_dim >= 1 / torch.finfo(jacobian.dtype).eps:
+    if out_dim >= 1 / torch.finfo(jacobian.dtype).eps or not bool(((sums == 0) | (sums == 1)).all()):
         return None
-    read, readers = _pulled(jacobian, torch.ones_like(numbers)), _pulled(jacobian, numbers)
-    whole = ((read == 0) | (read == 1)) & (readers >= read) & (readers == readers.round())
-    if not bool(whole.all()):
+    readers = _pulled(jacobian, torch.arange(1, out_dim + 1, dtype=jacobian.dtype, device=jacobian.device))
+    if not bool(((readers >= sums) & (readers <= out_dim) & (readers == readers.round())).all()):
+        return None
+    readers = readers.long()  # 0 where none reads
+    if not torch.equal(marked, torch.nn.functional.pad(marks, (1, 0))[readers]):  # an average of two has a number too
         return None
     index = torch.full((num_inputs, out_dim + 1), -1, device=jacobian.device)
     entries = torch.arange(in_dim, device=jacobian.device).expand(num_inputs, -1)
-    index = index.scatter_(1, readers.long(), entries)[:, 1:]
+    index = index.scatter_(1, readers, entries)[:, 1:]
     index = index[:1] if bool((index == index[:1]).all()) else index
     selection = Selection(index.clamp(min=0), in_dim, dtype=jacobian.dtype)
     return [selection] if bool((index >= 0).all()) else [Diagonal((index >= 0).to(jacobian.dtype)), selection]

@@ -23,7 +23,7 @@ from jacprobe.probe.rounding import Rounding, rounding_of
 from jacprobe.probe.segments import Segment
 from jacprobe.probe.session import Session
 from jacprobe.probe.signals import Signals
-from jacprobe.probe.survey import NUM_SAMPLES, Survey, survey, unfit
+from jacprobe.probe.survey import NUM_SAMPLES, Survey, stack_samples, survey, unfit
 from jacprobe.probe.trace import Trace
 from jacprobe.results import Spectrum
 
@@ -34,6 +34,7 @@ _SHARE = 0.25  # of the memory budget: for matrices that are kept for all inputs
 _CHECKED = 256  # most inputs on which rounding errors are measured
 _SMALL, _LARGE = 2**16, 2**20  # bytes of activations of one input: up to, and above which many and few are checked
 _OVERHEAD = 0.05  # share of the work that may go into measuring rounding errors
+_NOT_FOR_ALL = "its factors do not hold for all inputs, so that autograd was used"
 _CHECK_COST = 20  # of one input: forward and two backward passes, in working precision and in float64, which is slow
 
 
@@ -48,6 +49,8 @@ class _Work:
     error: float = 0.0
     seconds: float = 0.0
     operator: Product | None = None  # the last one, where it is the same for every input
+    signals: Signals | None = None
+    fails: bool = False  # whether the factors on which the choice relies are missing for some inputs
 
     @property
     def segment(self) -> Segment:
@@ -66,7 +69,6 @@ class Measurement:
         self._works: list[_Work] = []
         self._unprobed: list[Segment] = []
         self._affine = AffineFactors(session.state, _SHARE * request.memory)
-        self._signals = Signals()
 
     def survey(self, kinds: Iterable[Callable[[Trace], list[Segment]]], pairs: Iterable[tuple[str, str]]) -> None:
         """List the segments of these kinds and pairs of sites, and choose a method for each by a few samples."""
@@ -76,20 +78,23 @@ class Measurement:
         wanted += [parts.pair(traced, source, target) for source, target in pairs]
         self._unprobed = parts.unprobed(traced)
         factorizer = Factorizer(traced, NUM_SAMPLES, self._affine)
-        kept = 0.0
         for segment in wanted:
             seen = survey(segment, traced, fewer, factorizer)
-            left = dataclasses.replace(self._request, memory=self._request.memory - kept)
-            choice = Choice(None) if seen.reason else choose(seen, left)
-            kept += choice.bytes_kept
+            choice = Choice(None) if seen.reason else self._chosen(seen)
             self._works.append(_Work(dataclasses.replace(seen, product=None, generic=None), choice))
         self._bytes_per_sample = traced.bytes_per_sample()
         activations = _SHARE * self._request.memory / self._bytes_per_sample
         self._batch = _fitting(_BATCH, activations)
         self._chunk = _fitting(min(_MOST, max(_BATCH, _CHUNK / self._bytes_per_sample)), activations)
 
+    def _chosen(self, seen: Survey) -> Choice:
+        kept = sum(work.choice.bytes_kept for work in self._works)
+        return choose(seen, dataclasses.replace(self._request, memory=self._request.memory - kept))
+
     def run(self, progress: bool | None) -> list[Spectrum]:
         """Solve all segments on all inputs; a chunk that does not fit the device is halved.
+
+        A segment whose factors are missing for some inputs starts again without factors.
 
         Raises
         ------
@@ -99,40 +104,67 @@ class Measurement:
             A Jacobian is not finite.
         """
         todo = [work for work in self._works if work.reason is None]
-        need = max((work.choice.bytes_per_input for work in todo), default=0.0)
-        inputs, start = self._session.inputs, 0
-        size = _fitting(self._chunk, self._request.memory / max(1.0, need))
-        bar = tqdm(total=len(inputs) * len(todo), desc="spectra", unit="spectrum",
-                   disable=None if progress is None else not progress)
-        with bar:
-            self._measure_rounding(todo)
-            while todo and start < len(inputs):
-                fitted = self._fits(todo, inputs[start : start + size], start, bar)
-                if fitted:
-                    start += size
-                    continue
-                if size == 1 and self._batch == 1:
-                    raise BudgetError("`memory` must suffice for one input; the device ran out."
-                                      " Probe fewer segments or use a larger device.")
-                size, self._batch = max(1, size // 2), max(1, self._batch // 2)
-                torch.cuda.empty_cache()
-                bar.update(start * len(todo) - bar.n)  # back to the last whole chunk
+        with tqdm(total=0, desc="spectra", unit="spectrum", disable=None if progress is None else not progress) as bar:
+            while todo:
+                bar.total = bar.n + len(self._session.inputs) * len(todo)
+                self._run_all(todo, bar)
+                todo = self._without_factors([work for work in todo if work.fails])
         return [self._spectrum(work) for work in self._works] + [self._reasoned(s, s.reason) for s in self._unprobed]
 
-    def _measure_rounding(self, todo: list[_Work]) -> None:
+    def _run_all(self, todo: list[_Work], bar: tqdm) -> None:
+        """Run all inputs, those works alone that did not fail so far."""
+        inputs, start, signals = self._session.inputs, 0, Signals()
+        size = _fitting(self._chunk, self._request.memory / max(1.0, *(work.choice.bytes_per_input for work in todo)))
+        self._measure_rounding(todo, signals)
+        while start < len(inputs) and (todo := [work for work in todo if not work.fails]):
+            done = bar.n
+            if self._fits(todo, inputs[start : start + size], start, bar):
+                start += size
+                continue
+            if size == 1 and self._batch == 1:
+                raise BudgetError("`memory` must suffice for one input; the device ran out."
+                                  " Probe fewer segments or use a larger device.")
+            size, self._batch = max(1, size // 2), max(1, self._batch // 2)
+            torch.cuda.empty_cache()
+            bar.update(done - bar.n)  # back to the last whole chunk
+
+    def _without_factors(self, works: list[_Work]) -> list[_Work]:
+        """Return those of `works`, to be run from the start, for which there is a method that needs no factors."""
+        if not works:
+            return []
+        traced = self._session.trace(stack_samples(self._session.inputs))
+        for work in works:
+            generic = GraphJacobian(*self._sites(work, traced), NUM_SAMPLES)
+            seen = dataclasses.replace(work.survey, generic=generic, shared=False)
+            work.choice = Choice(None)
+            choice = self._chosen(seen)
+            work.choice = choice._replace(note="; ".join(filter(None, [_NOT_FOR_ALL, choice.note])))
+            work.chunks, work.error, work.operator, work.fails = [], 0.0, None, False
+        return [work for work in works if work.reason is None]
+
+    def _measure_rounding(self, todo: list[_Work], signals: Signals) -> None:
         """Compare the Jacobians of some inputs, evenly spread, with those of the model in float64."""
-        if not todo:
-            return
         inputs = self._session.some(self._num_checked(todo))
         traced, other = self._session.trace(inputs), self._session.trace_other(inputs)
-        self._signals.pull(traced, _ends(todo))
+        signals.pull(traced, _ends(todo))
         factorizer = Factorizer(traced, len(inputs), self._affine)
         for work in todo:
             begin = time.perf_counter()
+            work.signals = signals
             generic = GraphJacobian(*self._sites(work, traced), len(inputs))
-            operator = factorizer.product(generic.source, generic.target) if work.choice.structured else None
-            work.rounding = rounding_of(operator or generic, generic, traced, other)
+            operator = self._operator(work, generic, factorizer)
+            if operator is not None:
+                work.rounding = rounding_of(operator, generic, traced, other)
             work.seconds += time.perf_counter() - begin
+
+    @staticmethod
+    def _operator(work: _Work, generic: GraphJacobian, factorizer: Factorizer) -> LinearOperator | None:
+        """Return what the method of `work` is to solve; None, and the work fails, where its factors are missing."""
+        if not work.choice.structured:
+            return generic
+        product = factorizer.product(generic.source, generic.target)
+        work.fails = product is None or not work.choice.method.takes(product)
+        return None if work.fails else product
 
     def _num_checked(self, todo: list[_Work]) -> int:
         """All inputs of a small run; otherwise so many that they cost a small share of the whole."""
@@ -156,31 +188,31 @@ class Measurement:
     def _run_chunk(self, todo: list[_Work], inputs: Tensor, start: int, bar: tqdm) -> None:
         products = max((work.choice.products for work in todo if not work.choice.structured), default=1)
         copies = max(1, min(products, self._batch // len(inputs)))
-        self._signals.watch(_ends(todo), len(inputs))
-        traced = self._session.trace(inputs, copies=copies, observe=self._signals.observe)
+        signals = todo[0].signals
+        signals.watch(_ends(todo), len(inputs))
+        traced = self._session.trace(inputs, copies=copies, observe=signals.observe)
         factorizer = Factorizer(traced, len(inputs), self._affine)
         found = []
         for work in todo:
             bar.set_postfix_str(work.segment.name)
             begin = time.perf_counter()
-            found.append((work, *self._solve(work, traced, factorizer, start), begin, time.perf_counter()))
+            generic = GraphJacobian(*self._sites(work, traced), len(inputs))
+            operator = self._operator(work, generic, factorizer)
+            if operator is not None:
+                found.append((work, self._solve(work, operator, len(inputs), start), operator))
+            work.seconds += time.perf_counter() - begin
             bar.update(len(inputs))
-        for work, chunk, operator, begin, end in found:  # only whole chunks count
+        for work, chunk, operator in found:  # only whole chunks count
             work.chunks.append(chunk)
             work.operator = operator if isinstance(operator, Product) and operator.shape[0] == 1 else None
             work.error = max(work.error, work.choice.method.error(operator, chunk))
-            work.seconds += end - begin
-        self._signals.keep()
+        signals.keep()
 
-    def _solve(self, work: _Work, traced: Trace, factorizer: Factorizer, start: int) -> tuple[Parts, LinearOperator]:
-        generic, num_inputs = GraphJacobian(*self._sites(work, traced), factorizer.num_inputs), factorizer.num_inputs
-        operator = factorizer.product(generic.source, generic.target) if work.choice.structured else None
-        operator = operator or generic
+    def _solve(self, work: _Work, operator: LinearOperator, num_inputs: int, start: int) -> Parts:
         if work.operator is not None and work.operator.equals(operator):  # the same for every input so far
-            same = {key: part[:1].expand(num_inputs, *part.shape[1:]) for key, part in work.chunks[-1].items()}
-            return same, operator
+            return {key: part[:1].expand(num_inputs, *part.shape[1:]) for key, part in work.chunks[-1].items()}
         try:
-            return work.choice.method.solve(operator, num_inputs, start), operator
+            return work.choice.method.solve(operator, num_inputs, start)
         except NonFiniteError as error:
             raise NonFiniteError(
                 f"`model` must have finite Jacobians; segment {work.segment.name!r} has not, among inputs {start} to"
@@ -196,7 +228,7 @@ class Measurement:
             segment.name, segment.kind, segment.source, segment.target, seen.out_dim, seen.in_dim,
             len(self._session.inputs), method=name, label=method.label, seconds=work.seconds, modules=segment.modules,
             floor=work.rounding.floor(method.norm(together)) + work.error, note=work.choice.note,
-            **method.fields(together), **self._signals.fields(segment),
+            **method.fields(together), **work.signals.fields(segment),
         )
 
     def _reasoned(self, segment: Segment, reason: str, *shape: int | None) -> Spectrum:

@@ -9,11 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from jacprobe.linop import LinearOperator, Product, channels_last
+from jacprobe.errors import NonFiniteError
+from jacprobe.linop import Convolution, LinearOperator, Product, channels_last
 from jacprobe.results import Density, Moments
 from jacprobe.solvers.brackets import convolution_bounds, scaled_bounds
 from jacprobe.solvers.density import density
 from jacprobe.solvers.exact import ExactSolver
+from jacprobe.solvers.explicit import is_explicit
 from jacprobe.solvers.fourier import circular_values
 from jacprobe.solvers.largest import largest
 from jacprobe.solvers.liveness import live_ends
@@ -23,6 +25,7 @@ from jacprobe.solvers.single import Single, channel_scaled, frobenius_norms, sin
 
 Parts = dict[str, Tensor]
 
+_FAILURE = 1e-2  # chance that some upper end of a whole run does not hold
 _TOP = 1e-2  # tolerance of the largest value inside its bracket
 
 
@@ -47,6 +50,10 @@ class Method(ABC):
     @abstractmethod
     def fields(self, parts: Parts) -> dict[str, object]:
         """Return the fields of a Spectrum that hold the parts of all inputs."""
+
+    def takes(self, product: Product) -> bool:
+        """Whether it can solve this product of factors: what a few samples told need not hold for all inputs."""
+        return True
 
     def norm(self, parts: Parts) -> float:
         """Return the largest Frobenius norm of the Jacobians, for the bound on their rounding errors, or NaN."""
@@ -73,6 +80,9 @@ class Exact(Method):
     def fields(self, parts: Parts) -> dict[str, object]:
         return parts
 
+    def takes(self, product: Product) -> bool:
+        return is_explicit(product)
+
     def norm(self, parts: Parts) -> float:
         return float(parts["values"].norm(dim=1).max())
 
@@ -91,6 +101,9 @@ class Fourier(Exact):
         values, zeros = circular_values(convolution, left=left, right=right)
         return {"values": values.cpu().expand(num_inputs, -1), "zeros": torch.full((num_inputs,), zeros)}
 
+    def takes(self, product: Product) -> bool:
+        return channel_scaled(product) is not None
+
     def error(self, operator: LinearOperator, parts: Parts) -> float:
         return 1e-10 * float(parts["values"].max())
 
@@ -104,15 +117,20 @@ class Relative(Exact):
         pass
 
     def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
-        logs, error = relative_singular_values(operator, num_inputs)
-        return {"values": logs.exp(), "zeros": (logs == -math.inf).sum(1), "relative_floor": error}
+        found = relative_singular_values(operator, num_inputs)
+        values = found.logs.exp()
+        if not bool(values.isfinite().all()):
+            raise NonFiniteError("`product` must have singular values that float64 holds; got"
+                                 f" exp({float(found.logs.max()):.4g}). Scale its factors.")
+        return {"values": values, "zeros": found.zeros, "relative_floor": found.error, "floor": found.floor}
 
     def fields(self, parts: Parts) -> dict[str, object]:
-        worst = float(parts["relative_floor"].max())
-        return {"values": parts["values"], "zeros": parts["zeros"], "relative_floor": worst}
+        worst = float(parts["relative_floor"].max())  # infinite where an input has values that may be rounding alone
+        return {"values": parts["values"], "zeros": parts["zeros"],
+                "relative_floor": worst if math.isfinite(worst) else math.nan}
 
     def error(self, operator: LinearOperator, parts: Parts) -> float:
-        return float(parts["relative_floor"].max()) * float(parts["values"].max())
+        return float(torch.minimum(parts["floor"], parts["relative_floor"] * parts["values"][:, 0]).max())
 
 
 class MatrixFree(Method):
@@ -151,31 +169,34 @@ class SpectralDensity(MatrixFree):
         found = density(operator, num_inputs, num_probes=self._num_probes, num_steps=self._num_steps, seed=self._seed,
                         live=live, frobenius=norms, memory=self._memory, first_input=first)
         self._dim = found.dim
-        parts = {"nodes": found.nodes, "weights": found.weights, "zeros": found.zeros}
-        return parts if norms is None else {**parts, "frobenius": norms}
+        norms = torch.full((num_inputs,), math.nan, dtype=torch.float64) if norms is None else norms
+        return {"nodes": found.nodes, "weights": found.weights, "zeros": found.zeros, "frobenius": norms}
 
     def fields(self, parts: Parts) -> dict[str, object]:
-        found = Density(parts["nodes"], parts["weights"], self._dim, parts["zeros"], parts.get("frobenius"), self._seed)
-        return {"density": found}
+        norms = parts["frobenius"]  # structure may tell those of some inputs only
+        norms = None if norms.isnan().any() else norms
+        return {"density": Density(parts["nodes"], parts["weights"], self._dim, parts["zeros"], norms, self._seed)}
 
 
 class LargestValues(MatrixFree):
-    """The largest singular values, with intervals."""
+    """The largest singular values, with intervals; each of all `num_inputs` may fail with its share of the chance."""
 
     name, label = "golub-kahan-lanczos", "bounded"
 
-    def __init__(self, *, num_values: int, seed: int, memory: float, tolerance: float):
+    def __init__(self, *, num_values: int, num_inputs: int, seed: int, memory: float, tolerance: float):
         super().__init__(seed=seed, memory=memory)
-        self._num_values, self._tolerance = num_values, tolerance
+        self._num_values, self._tolerance, self._failure = num_values, tolerance, _FAILURE / num_inputs
 
     def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
         found = largest(channels_last(operator), num_inputs, num_values=self._num_values, tolerance=self._tolerance,
-                        seed=self._seed, memory=self._memory, frobenius=frobenius_norms(operator), first_input=first)
-        self._confidence = 1 - found.failure
-        return {"values": found.values, "lower": found.lower, "upper": found.upper}
+                        seed=self._seed, memory=self._memory, failure=self._failure * num_inputs,
+                        frobenius=frobenius_norms(operator), first_input=first)
+        chance = torch.full((num_inputs,), found.failure > 0)
+        return {"values": found.values, "lower": found.lower, "upper": found.upper, "chance": chance}
 
     def fields(self, parts: Parts) -> dict[str, object]:
-        return {"values": parts["values"], "bounds": (parts["lower"], parts["upper"]), "confidence": self._confidence}
+        confidence = 1 - _FAILURE * bool(parts["chance"].any())
+        return {"values": parts["values"], "bounds": (parts["lower"], parts["upper"]), "confidence": confidence}
 
 
 class TwoMoments(MatrixFree):
@@ -189,7 +210,7 @@ class TwoMoments(MatrixFree):
 
     def solve(self, operator: LinearOperator, num_inputs: int, first: int) -> Parts:
         found = moments(channels_last(operator), num_inputs, num_probes=self._num_probes, seed=self._seed,
-                        first_input=first)
+                        memory=self._memory, first_input=first)
         return {name: getattr(found, name) for name in Moments.__annotations__ if name not in ("num_probes", "seed")}
 
     def fields(self, parts: Parts) -> dict[str, object]:
@@ -217,6 +238,10 @@ class Brackets(MatrixFree):
                       memory=self._memory)
         lower[:, 0] = torch.maximum(lower[:, 0], top.lower[:, 0])
         return {"lower": lower, "upper": upper.cpu().expand(num_inputs, -1)}
+
+    def takes(self, product: Product) -> bool:
+        found = single(product)
+        return found is not None and isinstance(found.factor, Convolution)
 
     @staticmethod
     def _between(found: Single) -> tuple[Tensor, Tensor]:

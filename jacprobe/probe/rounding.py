@@ -47,7 +47,8 @@ def rounding_of(operator: LinearOperator, generic: GraphJacobian, trace: Trace, 
     """
     unit = max(torch.finfo(dtype).eps for dtype in trace.dtypes)
     if other is None:
-        return Rounding(_SAFETY * unit * len(trace.graph.order) ** 0.5 * 16, 0.0)
+        relative = _SAFETY * unit * len(trace.graph.order) ** 0.5 * 16
+        return Rounding(relative, relative * float(_norms(_pulled(generic, generic)).max()))
     error, exact = _errors(operator, generic, _same_sites(generic, other))
     relative = torch.where(error > 0, error / exact.clamp(min=torch.finfo(torch.float64).tiny), 0).clamp(min=2 * unit)
     resolved = exact > 0
@@ -68,18 +69,24 @@ def noise(jacobian: GraphJacobian, dtype: torch.dtype) -> Tensor:
 def _errors(operator: LinearOperator, generic: GraphJacobian, other: GraphJacobian) -> tuple[Tensor, Tensor]:
     """Return the norms of the error's and of the exact products with random vectors, (num_inputs,) each, on the CPU."""
 
-    def pulled(jacobian: LinearOperator) -> Tensor:
-        return jacobian.rmatmat(noise(generic, jacobian.dtype)).double()
-
-    computed = pulled(operator)
+    computed = _pulled(operator, generic)
     if other.dtype == torch.float64:
-        exact = pulled(other)
-        error = (computed - exact).norm(dim=(1, 2))
+        exact = _pulled(other, generic)
+        error = _norms(computed - exact)
     else:
-        exact = pulled(generic)
+        exact = _pulled(generic, generic)
         ratio = torch.finfo(operator.dtype).eps / torch.finfo(other.dtype).eps
-        error = (computed - exact).norm(dim=(1, 2)) + ratio * (pulled(other) - exact).norm(dim=(1, 2))
-    return error.cpu(), exact.norm(dim=(1, 2)).cpu()
+        error = _norms(computed - exact) + ratio * _norms(_pulled(other, generic) - exact)
+    return error, _norms(exact)
+
+
+def _pulled(jacobian: LinearOperator, generic: GraphJacobian) -> Tensor:
+    """Products of the transpose with random columns that are those of `generic`, float64 (num_inputs, in_dim, 2)."""
+    return jacobian.rmatmat(noise(generic, jacobian.dtype)).double()
+
+
+def _norms(products: Tensor) -> Tensor:
+    return products.norm(dim=(1, 2)).cpu()
 
 
 def _same_sites(generic: GraphJacobian, other: Trace) -> GraphJacobian:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from jacprobe.errors import ModelError
 from jacprobe.modelstate import check_model, detached_state, preserved, unwrapped
 from jacprobe.probe.checks import check_device, check_inputs, check_samples
+from jacprobe.probe.defaults import PLAIN, Defaults
 from jacprobe.probe.precision import full_precision, working_dtype
 from jacprobe.probe.segments import weighted_modules
 from jacprobe.probe.survey import stack_samples
@@ -46,16 +47,24 @@ class Session:
         self.weighted = weighted_modules(self.model)
         with torch.inference_mode(False):  # tensors made in that mode can never carry a gradient
             self.state = detached_state(self.model, dtype=self.dtype, device=self.device)
-        self._channels_last = False
+        self._channels_last, self._defaults = False, Defaults.current()
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Session]:
         """Enter evaluation mode and full precision, check that samples are independent, and restore everything."""
-        with preserved(self.model), full_precision(self.device), torch.inference_mode(False):
+        with preserved(self.model), full_precision(self.device), torch.inference_mode(False), PLAIN.active():
             few = stack_samples(self.inputs).to(self.device)
             self._lay_out(few[:2])
-            check_samples(lambda x: run(self.model, self.state, x, output=self.output), few)
+            check_samples(lambda x: self._run(self.state, x), few)
             yield self
+
+    def _run(self, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        with self._defaults.active():
+            return run(self.model, state, inputs, output=self.output)
+
+    def _trace(self, state: dict[str, Tensor], inputs: Tensor, observe: Observer | None = None) -> Trace:
+        with self._defaults.active():
+            return trace(self.model, state, inputs, output=self.output, weighted=self.weighted, observe=observe)
 
     def _lay_out(self, few: Tensor) -> None:
         """Run convolutions of images pixel by pixel in memory, which CPUs do faster, where the model allows it.
@@ -68,7 +77,7 @@ class Session:
         state = detached_state(self.model, dtype=self.dtype, device=self.device, channels_last=True)
         with contextlib.suppress(ModelError, RuntimeError):
             leaf = few.contiguous(memory_format=torch.channels_last).requires_grad_()
-            result = run(self.model, state, leaf.clone(), output=self.output)
+            result = self._run(state, leaf.clone())
             torch.autograd.grad(result.sum(), leaf)
             self.state, self._channels_last = state, True
 
@@ -81,7 +90,7 @@ class Session:
         batch = inputs.to(self.device)
         batch = batch.repeat(copies, *[1] * (inputs.ndim - 1)) if copies > 1 else batch
         batch = batch.contiguous(memory_format=torch.channels_last) if self._channels_last else batch
-        return trace(self.model, self.state, batch, output=self.output, weighted=self.weighted, observe=observe)
+        return self._trace(self.state, batch, observe)
 
     def trace_fewer(self, than: int) -> Trace:
         """Trace another number of samples than `than`, to see which dimensions of which sites are the batch."""
@@ -104,6 +113,6 @@ class Session:
         batch = inputs.to(device=self.device, dtype=other)
         found = None
         with contextlib.suppress(ModelError):
-            found = trace(self.model, state, batch, output=self.output, weighted=self.weighted)
+            found = self._trace(state, batch)
         self._runs_in_other = found is not None and found.dtypes == {other}
         return found if self._runs_in_other else None

@@ -86,7 +86,9 @@ def spectra(
     seed
         Of the random probes.
     memory
-        Budget in bytes, or a text such as "2GiB"; default half of the free memory.
+        Budget in bytes, or a text such as "2GiB"; default half of the free memory. It is for matrices, bases and
+        activations, and comes on top of the copies of the model's parameters: one in working precision, one in float64
+        while rounding errors are measured.
     work
         Limit on the floating-point operations of one segment.
     progress

@@ -29,6 +29,8 @@ class Survey:
         Shape of the Jacobian; None where its sites are no vectors.
     product
         The structured product of the samples, where there is one that agrees with the model.
+    shared
+        Whether the Jacobian is the same for every input by construction, not only for the samples.
     disagrees
         Whether a structured product was found that is not the model's Jacobian.
     operations
@@ -43,6 +45,7 @@ class Survey:
     out_dim: int | None = None
     in_dim: int | None = None
     product: Product | None = None
+    shared: bool = False
     disagrees: bool = False
     operations: float = 0.0
     generic: GraphJacobian | None = None
@@ -80,9 +83,10 @@ def survey(segment: Segment, trace: Trace, fewer: Trace, factorizer: Factorizer)
         return Survey(segment, target.dim, source.dim, reason=reason)
     product = factorizer.product(source, target)
     agrees = product is not None and agree(product, generic)
+    shared = agrees and product.shape[0] == 1 and factorizer.is_shared(source, target)
     operations = counter.get_total_flops() / (2 * source.shape[0])
-    return Survey(segment, target.dim, source.dim, product if agrees else None, product is not None and not agrees,
-                  operations, generic)
+    return Survey(segment, target.dim, source.dim, product if agrees else None, shared,
+                  product is not None and not agrees, operations, generic)
 
 
 def unfit(site: Site, fewer: Trace) -> str | None:

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from jacprobe.errors import ArgumentError, UnknownNameError
+from jacprobe.results.sharing import multiplicity
 
 _ROUNDING = 1e-5  # of the largest node: how far float32 products may shift a node
+_FEWEST = 4  # independent values to tell the spread of an estimate from
 _AT_A_TIME = 2**22  # numbers of a band that are held at a time
 
 
@@ -69,17 +71,17 @@ class Density:
     @property
     def mean(self) -> float:
         """Mean over all singular values of all inputs."""
-        return float(self._estimates(self.nodes, 0.0).mean())
+        return float(self._estimates(self._first(), 0.0).mean())
 
     @property
     def std(self) -> float:
         """Population standard deviation over all singular values of all inputs."""
-        return math.sqrt(max(0.0, float(self._squared_deviations().mean())))
+        return math.sqrt(max(0.0, float(self._estimates(self._deviations(), self.mean**2).mean())))
 
     @property
     def mean_square(self) -> float:
         """Mean square over all singular values of all inputs; exact where `frobenius` is known."""
-        return float(self._estimates(self.nodes.square(), 0.0).mean())
+        return float(self._estimates(self._second(), 0.0).mean())
 
     @property
     def maximum(self) -> float:
@@ -98,7 +100,7 @@ class Density:
         The weights of a uniformly random direction on n values are Dirichlet distributed: the mean of a function that
         such a direction sees has 2 / (n + 2) of the variance of that function over the values. This is used instead of
         the spread over probes, which is a poor estimate where they are few. The resolution of the quadrature, finer
-        after some dozen steps, is not part of it.
+        after some dozen steps, is not part of it. NaN where all probes together are too few to tell the variance.
 
         Raises
         ------
@@ -106,17 +108,17 @@ class Density:
             There is no such statistic.
         """
         if statistic == "mean":
-            return self._error(self.nodes)
+            return self._error(self._first())
         if statistic == "mean_square":
-            return self._error(self.nodes.square())
+            return self._error(self._second())
         if statistic == "std":
-            error = self._error((self.nodes - self.mean).square())
+            error = self._error(self._deviations())
             return error / (2 * self.std) if self.std else error  # the error of a variance, by the delta method
         raise UnknownNameError("statistic", statistic, ("mean", "std", "mean_square"))
 
     def distribution(self, x: Tensor | float) -> Tensor:
         """Return the share of the singular values of all inputs that are at most `x`, float64 of the shape of `x`."""
-        x = torch.as_tensor(x, dtype=torch.float64)
+        x = torch.as_tensor(x, dtype=torch.float64, device="cpu")
         nodes, cumulated = self._steps()
         return cumulated[torch.searchsorted(nodes, x, right=True)]
 
@@ -137,8 +139,8 @@ class Density:
     def share(self, low: float, high: float) -> float:
         """Return the estimated share of values in [low, high]."""
         nodes, cumulated = self._steps()
-        first = torch.searchsorted(nodes, torch.tensor(low, dtype=torch.float64))
-        last = torch.searchsorted(nodes, torch.tensor(high, dtype=torch.float64), right=True)
+        first = torch.searchsorted(nodes, torch.tensor(low, dtype=torch.float64, device="cpu"))
+        last = torch.searchsorted(nodes, torch.tensor(high, dtype=torch.float64, device="cpu"), right=True)
         return max(0.0, float(cumulated[last] - cumulated[first]))
 
     def band(self, x: Tensor | float, *, failure: float = 0.01) -> tuple[Tensor, Tensor]:
@@ -154,7 +156,7 @@ class Density:
         ----------
         Marchal and Arbel 2017, On the sub-Gaussianity of the Beta and Dirichlet distributions, Theorem 1.
         """
-        x = torch.as_tensor(x, dtype=torch.float64)
+        x = torch.as_tensor(x, dtype=torch.float64, device="cpu")
         lower, upper = self._sums(x.flatten())
         slack = self._deviation(self._jumps, failure)
         known = (x >= 0).double() * self._zero_mass  # below 0 there is nothing
@@ -169,8 +171,8 @@ class Density:
         """
         if high < max(low, 0):
             return 0.0, 0.0
-        below = self._sums(torch.tensor([low], dtype=torch.float64), strict=True)
-        up_to = self._sums(torch.tensor([high], dtype=torch.float64))
+        below = self._sums(torch.tensor([low], dtype=torch.float64, device="cpu"), strict=True)
+        up_to = self._sums(torch.tensor([high], dtype=torch.float64, device="cpu"))
         slack = self._deviation(self._jumps * (self._jumps + 1) / 2, failure)
         zeros = self._zero_mass if low <= 0 else 0.0
         least = max(0.0, float(up_to[0] - below[1]) - slack)
@@ -190,9 +192,9 @@ class Density:
         """
         if not width > 0:
             raise ArgumentError(f"`width` must be positive; got {width!r}. A hundredth of the largest value is fine.")
-        x = torch.as_tensor(x, dtype=torch.float64)
-        masses = torch.cat([self._masses().flatten(), torch.tensor([self._zero_mass], dtype=torch.float64)])
-        points = torch.cat([self.nodes.flatten(), torch.zeros(1, dtype=torch.float64)])
+        x = torch.as_tensor(x, dtype=torch.float64, device="cpu")
+        masses = torch.nn.functional.pad(self._masses().flatten(), (0, 1), value=self._zero_mass)
+        points = torch.nn.functional.pad(self.nodes.flatten(), (0, 1))
         heights = [
             (_gaussian((part[:, None] - points) / width) + _gaussian((part[:, None] + points) / width)) @ masses
             for part in x.flatten().split(max(1, _AT_A_TIME // len(points)))
@@ -215,30 +217,44 @@ class Density:
         masses = torch.cat([nodes.new_tensor([0.0, self._zero_mass]), self._masses()[real][order]])
         return torch.cat([nodes.new_zeros(1), nodes]), masses.cumsum(0)
 
+    def _first(self) -> Tensor:
+        return self._anchored(self.nodes, self._slope)
+
+    def _second(self) -> Tensor:
+        return self._anchored(self.nodes.square(), torch.ones_like(self._slope))
+
+    def _deviations(self) -> Tensor:
+        mean = self.mean
+        return self._anchored((self.nodes - mean).square(), 1 - 2 * mean * self._slope)
+
+    @property
+    def _square(self) -> Tensor:
+        """Mean square of the values of each input that are no structural zeros, where Frobenius norms tell it."""
+        return self.frobenius.square() / (self.dim - self.zeros).clamp(min=1)
+
+    @property
+    def _slope(self) -> Tensor:
+        """How much of s^2 each input takes off s, so that the mean of what is left is better known, (num_inputs,).
+
+        The slope of s as a function of s^2 at the root mean square, but at most one over the largest s: then what is
+        left varies no faster than s. It is not fitted to the weights, as their errors would be in it, which do not
+        average out over inputs.
+        """
+        if self.frobenius is None:
+            return self.nodes.new_zeros(self.num_inputs)
+        steep = torch.maximum(2 * self._square.sqrt(), self.nodes.amax((1, 2)))
+        return torch.where(steep > 0, 1 / steep, 0)
+
+    def _anchored(self, values: Tensor, slope: Tensor) -> Tensor:
+        """Return `values` at nodes less a control variate of mean 0, where Frobenius norms tell the mean square."""
+        if self.frobenius is None:
+            return values
+        return values - slope[:, None, None] * (self.nodes.square() - self._square[:, None, None])
+
     def _estimates(self, values: Tensor, at_zero: float) -> Tensor:
         """Return each probe's mean over the spectrum of a function with these `values` at nodes, (inputs, probes)."""
         live = ((self.dim - self.zeros).double() / self.dim)[:, None]
-        return live * self._inner(self._anchored(values)) + (1 - live) * at_zero
-
-    def _anchored(self, values: Tensor) -> Tensor:
-        """Return `values` at nodes less a control variate of mean 0, where Frobenius norms tell the mean square.
-
-        The covariance of what a random direction sees of two functions is that of the functions over the spectrum, but
-        for a factor, so that the quadrature itself gives the best slope.
-        """
-        if self.frobenius is None:
-            return values
-        squares = self.nodes.square()
-        truth = self.frobenius.square() / (self.dim - self.zeros).clamp(min=1)
-        centred = squares - self._inner(squares).mean(1)[:, None, None]
-        variance = self._inner(centred.square()).mean(1)
-        spread = variance > (_ROUNDING * squares.amax((1, 2))).square()  # of an isometry there is none but rounding
-        slope = torch.where(spread, self._inner(centred * values).mean(1) / variance, 0)
-        return values - slope[:, None, None] * (squares - truth[:, None, None])
-
-    def _squared_deviations(self) -> Tensor:
-        mean = self.mean
-        return self._estimates((self.nodes - mean).square(), mean**2)
+        return live * self._inner(values) + (1 - live) * at_zero
 
     def _inner(self, values: Tensor) -> Tensor:
         return (self.weights * values).sum(2)
@@ -265,28 +281,30 @@ class Density:
         """Return how far the pooled average may be from the truth in any of `events`, but for a chance `failure`."""
         if not 0 < failure < 1:
             raise ArgumentError(f"`failure` must lie between 0 and 1; got {failure!r}. It is a probability.")
-        live = (self.dim - self.zeros[: self._independent]).double()
-        share = live / (self.dim * self._independent)
-        variance = float((share.square() / (2 * (live + 2) * self.num_probes)).sum())
+        live = (self.dim - self.zeros).double()
+        share = live / (self.dim * self.num_inputs)
+        variance = float((self._sharing * share.square() / (2 * (live + 2) * self.num_probes)).sum())
         return math.sqrt(2 * variance * math.log(2 * max(1.0, events) / failure))
 
     def _error(self, values: Tensor) -> float:
         """Return the standard error of the mean over the spectrum of a function with these `values` at nodes."""
-        values = self._anchored(values)
+        live = (self.dim - self.zeros).double()
+        independent = (live + 2) / 2 * self.num_probes  # so many independent values would have as uncertain a mean
         centred = values - self._inner(values).mean(1)[:, None, None]
-        variance = self._inner(centred.square()).mean(1)[: self._independent]
-        live = (self.dim - self.zeros[: self._independent]).double()
-        errors = (live / self.dim).square() * 2 / (live + 2) * variance / self.num_probes
-        return math.sqrt(float(errors.sum())) / self._independent
+        variance = self._inner(centred.square()).mean(1) / (independent - 1).clamp(min=0.5)  # one is spent on the mean
+        errors = (live / self.dim).square() * variance
+        if bool((errors[live > 1] > 0).any()) and float((independent / self._sharing).sum()) < _FEWEST:
+            return math.nan
+        return math.sqrt(float((self._sharing * errors).sum())) / self.num_inputs
 
     @property
     def _jumps(self) -> float:
-        return float((self.dim - self.zeros[: self._independent]).sum())
+        return float(((self.dim - self.zeros) / self._sharing).sum())
 
     @cached_property
-    def _independent(self) -> int:
-        """How many inputs have probes of their own: one where a single matrix, probed once, serves all of them."""
-        return 1 if bool((self.nodes == self.nodes[:1]).all()) else self.num_inputs
+    def _sharing(self) -> Tensor:
+        """How many inputs share the probes of each: a matrix that serves several was probed once."""
+        return multiplicity(self.nodes, self.weights)
 
 
 def _gaussian(x: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class Intervals:
     def of(cls, lower: Tensor, upper: Tensor, zeros: Tensor, dim: int) -> Intervals:
         """Return the intervals [lower, upper], cut at 0, of spectra with known numbers of structural `zeros`."""
         count = lower.shape[1]
-        nonzero = torch.arange(count) < (dim - zeros)[:, None]
+        nonzero = torch.arange(count, device="cpu") < (dim - zeros)[:, None]
         cut = [torch.where(nonzero, end, 0).clamp(min=0) for end in (lower, upper)]
         return cls(*cut, (dim - zeros - count).clamp(min=0), zeros, dim)
 
@@ -68,7 +68,7 @@ class Intervals:
         inside = ((self.lower >= low) & (self.upper <= high)).sum(1)
         touching = ((self.upper >= low) & (self.lower <= high)).sum(1)
         further = self.dim - self.rest - self.lower.shape[1]  # structural zeros behind the intervals
-        last = self.upper[:, -1] if self.upper.numel() else torch.full(self.rest.shape, math.inf)
+        last = self.upper[:, -1] if self.upper.numel() else torch.full_like(self.rest, math.inf, dtype=torch.float64)
         if low <= 0:
             inside = inside + further + torch.where(last <= high, self.rest, 0)
             touching = touching + further

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from jacprobe.results.sharing import multiplicity
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:
@@ -22,7 +24,8 @@ class Moments:
         float64 (num_inputs,): variance of s^2 over the square of its mean, 0 for a multiple of an isometry and 1 for
         one square Gaussian layer, and its standard error; NaN where the Jacobian is 0.
     num_probes
-        Random vectors per input; those of different inputs are independent.
+        Random vectors per input. Those of different inputs are independent, but for one matrix that serves inputs in a
+        row: it was probed once, and their numbers are equal.
     seed
         Of the probes.
 
@@ -46,7 +49,7 @@ class Moments:
     @property
     def pooled_mean_square_standard_error(self) -> float:
         """Standard error of `pooled_mean_square`."""
-        return _error_of_mean(self.mean_square_standard_error)
+        return _error_of_mean(self.mean_square, self.mean_square_standard_error)
 
     @property
     def pooled_relative_variance(self) -> float:
@@ -56,9 +59,11 @@ class Moments:
     @property
     def pooled_relative_variance_standard_error(self) -> float:
         """Standard error of `pooled_relative_variance`."""
-        return _error_of_mean(self.relative_variance_standard_error[~self.relative_variance.isnan()])
+        return _error_of_mean(self.relative_variance, self.relative_variance_standard_error)
 
 
-def _error_of_mean(errors: Tensor) -> float:
-    """Return the standard error of the mean of independent numbers that have these standard errors."""
-    return math.sqrt(float(errors.square().sum())) / len(errors) if len(errors) else math.nan
+def _error_of_mean(estimates: Tensor, errors: Tensor) -> float:
+    """Return the standard error of the mean of those `estimates` that are no NaN, given the standard error of each."""
+    known = ~estimates.isnan()
+    squares = (multiplicity(estimates, errors) * errors.square())[known]  # equal ones err together
+    return math.sqrt(float(squares.sum())) / len(squares) if len(squares) else math.nan

@@ -18,6 +18,7 @@ KINDS = ("layer", "module", "end_to_end", "cumulative", "pair")
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 BAND_CONFIDENCE = 0.99  # with which the band of an estimated distribution holds
 _ROUNDING = 1e-12  # of a share that is a sum of many
+_SMALLEST = torch.finfo(torch.float64).tiny  # below this no value has a relative error
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,8 @@ class Spectrum(Scalars):
         Why this method was chosen; "" if there is nothing to say.
     relative_floor
         Bound on the error of the logarithm of every value that is no structural zero, where each was resolved however
-        small it is; it takes the place of `floor`. Else NaN.
+        small it is; it takes the place of `floor`. It is about the product of the factors as they are in float64. NaN
+        where it was not asked for, or where a value of some input may be rounding alone.
     gradient_ratio
         Length of a random gradient that was sent back from the output, at the segment's source over that at its
         target; NaN where unknown.
@@ -172,7 +174,7 @@ class Spectrum(Scalars):
         if not self.is_complete or self.max == 0:
             return math.nan
         smallest = max(self.min, self.resolution if self.num_under_floor else 0)
-        return self.max / smallest if smallest > 0 else math.inf
+        return max(1.0, self.max / smallest) if smallest > 0 else math.inf
 
     @property
     def cond_per_input(self) -> Tensor | None:
@@ -180,7 +182,7 @@ class Spectrum(Scalars):
         if not self.is_complete:
             return None
         smallest = self.values[:, -1].clamp(min=self.resolution if self.num_under_floor else 0)
-        return self.values[:, 0] / torch.where(self._zeros() > 0, 0, smallest)
+        return (self.values[:, 0] / torch.where(self._zeros() > 0, 0, smallest)).clamp(min=1)
 
     @property
     def num_zeros(self) -> int:
@@ -190,7 +192,7 @@ class Spectrum(Scalars):
     @property
     def resolution(self) -> float:
         """Values up to this may be anything from 0 to twice as large: `floor`, or 0 with a relative floor or none."""
-        return 0.0 if math.isnan(self.floor) or not math.isnan(self.relative_floor) else self.floor
+        return 0.0 if math.isnan(self.floor) or math.isfinite(self.relative_floor) else self.floor
 
     @property
     def num_under_floor(self) -> int:
@@ -242,26 +244,38 @@ class Spectrum(Scalars):
         if self.bounds is not None:
             lower, upper = self.bounds
             lower, upper = lower - self.resolution, upper + self.resolution
-        elif self.values is not None and not math.isnan(self.relative_floor):
-            lower, upper = (self.values * math.exp(sign * self.relative_floor) for sign in (-1, 1))
+        elif self.values is not None and math.isfinite(self.relative_floor):
+            lower, upper = (self.values.clamp(min=_SMALLEST) * math.exp(sign * self.relative_floor) for sign in (-1, 1))
+            lower = lower.masked_fill(self.values <= _SMALLEST, 0)
         elif self.values is not None and not math.isnan(self.floor):
             lower, upper = self.values - self.floor, self.values + self.floor
         elif self.num_zeros:
-            lower = upper = torch.empty(self.num_inputs, 0, dtype=torch.float64)
+            lower = upper = torch.empty(self.num_inputs, 0, dtype=torch.float64, device="cpu")
         else:
             return None
         return Intervals.of(lower, upper, self._zeros(), self.dim)
 
     def standard_error(self, statistic: str = "mean") -> float:
-        """Return the standard error over probes of "mean", "std", "mean_square" or "relative_variance", or NaN.
+        """Return the standard error of "mean", "std", "mean_square" or "relative_variance", or NaN.
 
-        Only estimates have one, and moments only of the latter two.
+        Only estimates have one, and moments only of the latter two. It is that over probes, and what errors of all
+        values up to `floor` can do to the statistic, in quadrature: probes may agree better than they are rounded.
         """
         if self.moments is not None and statistic in ("mean_square", "relative_variance"):
-            return getattr(self.moments, f"pooled_{statistic}_standard_error")
+            return math.hypot(getattr(self.moments, f"pooled_{statistic}_standard_error"), self._rounding(statistic))
         if self.density is not None and statistic in ("mean", "std", "mean_square"):
-            return self.density.standard_error(statistic)
+            return math.hypot(self.density.standard_error(statistic), self._rounding(statistic))
         return math.nan
+
+    def _rounding(self, statistic: str) -> float:
+        """Return how far a statistic may move where every value moves by up to `resolution`, to first order."""
+        if statistic in ("mean", "std"):
+            return self.resolution
+        square = self.resolution * (2 * math.sqrt(self.mean_square) + self.resolution)
+        if statistic == "mean_square" or square == 0:
+            return square
+        spread = math.sqrt(max(0.0, self.relative_variance))  # std of s^2 over its mean; both move by `square`
+        return (spread + square / self.mean_square * (1 + spread)) ** 2 - spread**2 if self.mean_square else math.nan
 
     def quantile(self, q: float) -> float:
         """Return the `q` quantile, 0 <= q <= 1, over all values of all inputs."""
@@ -294,7 +308,9 @@ class Spectrum(Scalars):
     def _zeros(self) -> Tensor:
         if self.zeros is not None:
             return self.zeros
-        return torch.zeros(self.num_inputs, dtype=torch.int64) if self.density is None else self.density.zeros
+        if self.density is not None:
+            return self.density.zeros
+        return torch.zeros(self.num_inputs, dtype=torch.int64, device="cpu")
 
     def _points(self) -> Points | None:
         if self.density is not None:
@@ -303,7 +319,7 @@ class Spectrum(Scalars):
             return Points(self.density.nodes.flatten(1), counts.flatten(1), self.dim)
         if not self.is_complete:
             return None
-        counts = torch.arange(self.dim) < (self.dim - self._zeros())[:, None]
+        counts = torch.arange(self.dim, device="cpu") < (self.dim - self._zeros())[:, None]
         return Points(self.values, counts.double(), self.dim)
 
     def _resolved(self) -> bool:

@@ -85,7 +85,7 @@ def values_frame(spectrum: Spectrum) -> pd.DataFrame:
     """Return one row per known singular value."""
     values = _empty(spectrum.values)
     num_inputs, count = values.shape
-    zeros = spectrum.zeros if spectrum.zeros is not None and count else torch.zeros(num_inputs, dtype=torch.int64)
+    zeros = spectrum.zeros if spectrum.zeros is not None and count else values.new_zeros(num_inputs, dtype=torch.int64)
     return pd.DataFrame({
         **_places(spectrum, num_inputs, count),
         "value": values.numpy().ravel(),
@@ -102,7 +102,7 @@ def bounds_frame(spectrum: Spectrum) -> pd.DataFrame:
 
 def nodes_frame(spectrum: Spectrum) -> pd.DataFrame:
     """Return one row per node of a density that has a weight."""
-    nodes = torch.empty(0, 0, 0, dtype=torch.float64) if spectrum.density is None else spectrum.density.nodes
+    nodes = _empty(None).unsqueeze(2) if spectrum.density is None else spectrum.density.nodes
     weights = nodes if spectrum.density is None else spectrum.density.weights
     num_inputs, num_probes, num_steps = nodes.shape
     frame = pd.DataFrame({
@@ -117,7 +117,7 @@ def nodes_frame(spectrum: Spectrum) -> pd.DataFrame:
 
 
 def _empty(values: torch.Tensor | None) -> torch.Tensor:
-    return torch.empty(0, 0, dtype=torch.float64) if values is None else values
+    return torch.empty(0, 0, dtype=torch.float64, device="cpu") if values is None else values
 
 
 def _places(spectrum: Spectrum, num_inputs: int, count: int) -> dict[str, object]:

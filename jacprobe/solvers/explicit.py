@@ -14,10 +14,10 @@ def is_explicit(operator: LinearOperator) -> bool:
 
 
 def matrix_bytes(product: Product) -> float:
-    """Return the memory of the explicit matrices that take the place of convolutions and averages."""
-    if _is_pointwise(product):
+    """Return the memory of the explicit matrices that take the place of convolutions, averages and copies."""
+    if _is_pointwise(product) or common_copies(product) > 1:
         return 0.0
-    dense = [f for f in product.factors if isinstance(f, (Convolution, LinearMap))]
+    dense = [f for f in product.factors if isinstance(f, (Convolution, LinearMap)) or _has_copies(f)]
     groups = _groups(product)
     return sum(3.0 * f.dtype.itemsize * f.shape[1] * f.shape[2] / groups for f in dense)
 
@@ -32,9 +32,10 @@ def explicit_parts(product: Product) -> list[tuple[Product, int]]:
         return [_pixels_first(product)]
     if _groups(product) > 1:
         return [(part, 1) for part in _by_group(product)]
-    explicit = Product([_explicit(factor) for factor in product.factors])
-    copies = common_copies(explicit)
-    return [(_split(explicit, copies) if copies > 1 else explicit, copies)]
+    copies = common_copies(product)
+    if copies > 1:
+        return [(_split(product, copies), copies)]
+    return [(Product([_explicit(factor) for factor in product.factors]), 1)]
 
 
 def num_parts(product: Product) -> int:
@@ -54,8 +55,12 @@ def common_copies(product: LinearOperator) -> int:
     return copies.pop() if len(copies) == 1 else 1
 
 
+def _has_copies(factor: LinearOperator) -> bool:
+    return isinstance(factor, Matrix) and factor.copies > 1
+
+
 def _explicit(factor: LinearOperator) -> LinearOperator:
-    if isinstance(factor, _EXPLICIT):
+    if isinstance(factor, _EXPLICIT) and not _has_copies(factor):
         return factor
     if not hasattr(factor, "explicit"):  # the same factor comes back for every chunk of inputs
         factor.explicit = Matrix(factor.dense()[0])

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from jacprobe.errors import NonFiniteError
 from jacprobe.linop import LinearOperator
+from jacprobe.solvers.scaling import normalised
 from jacprobe.solvers.threads import threaded
 
 EXHAUSTED = 100.0  # times eps and the norm: a new direction under it is rounding, the Krylov space is complete
 _SHORTENED = 0.7  # ratio of lengths after and before an orthogonalisation under which it is repeated (twice is enough)
-_CANCELLED = 1e-2  # ratio to the length before a subtraction under which rounding is no longer negligible
+_PADDING = 4.0  # on the diagonal of a bidiagonal matrix without entries above 1, the norm of which is at most 2
+_CANCELLED = 1e-2  # ratio to the largest length so far under which the rounding of products is no longer negligible
 
 
 class Bidiagonal(NamedTuple):
@@ -37,7 +39,8 @@ class GolubKahan:
 
     Both bases are kept. A new vector is orthogonalised against them, twice where needed, when a recurrence for the
     growth of rounding errors says that orthogonality is lost beyond the root of the working precision; up to there B is
-    exact to working precision. For spectra without outliers this is one step in many, and most time goes into products.
+    exact to working precision. For spectra without outliers this is one step in many, and most time goes into products;
+    in the tail of a spectrum that falls by orders of magnitude it is every step.
 
     Parameters
     ----------
@@ -80,6 +83,9 @@ class GolubKahan:
         self._repair = False
         loss = _OrthogonalityLoss(self._alphas, torch.finfo(starts.dtype).eps, max(self.operator.shape[1:]))
         _scaled(starts, _inverse(_norms(starts)), out=self._right[0])
+        self._normalised, image, scale = normalised(self.operator, self._right[0].mT)
+        self._left[0].copy_(image.mT)
+        del image  # a block of vectors
         for j in range(self.num_steps):
             self._step_left(j)
             if j + 1 == self.num_steps or not bool(self._alive.any()):
@@ -88,21 +94,21 @@ class GolubKahan:
         if not bool(self._scale.isfinite().all()):
             raise NonFiniteError("`operator` must have finite products; one holds NaN or infinity."
                                  " Check the inputs and the scale of the weights.")
-        return Bidiagonal(*(part.movedim(0, -1).cpu() for part in (self._alphas, self._betas)), self._lengths.cpu())
+        alphas, betas = (part.movedim(0, -1).cpu() * scale[:, None, None] for part in (self._alphas, self._betas))
+        return Bidiagonal(alphas, betas, self._lengths.cpu())
 
     def _step_left(self, j: int) -> None:
         """Find ``alpha_j u_j = A v_j - beta_{j-1} u_{j-1}``, which is kept in this length to save a pass over it."""
         left, alphas = self._left, self._alphas
-        product = self.operator.matmat(self._right[j].mT).mT
         if j:
+            product = self._normalised.matmat(self._right[j].mT).mT
             before = self._betas[j - 1]
             _plus(product, left[j - 1], -before * _inverse(alphas[j - 1]), out=left[j])
             alphas[j] = _norms(left[j])
-            if self._repair or bool((self._alive & (alphas[j] < _CANCELLED * before)).any()):
+            if self._repair or bool((self._alive & (alphas[j] < _CANCELLED * self._scale)).any()):
                 _orthogonalise(left[j], left[:j], _inverse(alphas[:j].square()))
                 alphas[j] = _norms(left[j])
         else:
-            left[0].copy_(product)
             alphas[0] = _norms(left[0])
         self._stop(j, alphas[j])
 
@@ -110,7 +116,7 @@ class GolubKahan:
         """Find ``beta_j v_{j+1} = A' u_j - alpha_j v_j``, and v_{j+1} of length 1."""
         right, betas = self._right, self._betas
         inverse = _inverse(self._alphas[j])
-        product = self.operator.rmatmat(self._left[j].mT).mT
+        product = self._normalised.rmatmat(self._left[j].mT).mT
         _plus(product, right[j], -self._alphas[j].square(), out=right[j + 1])
         betas[j] = _norms(right[j + 1]) * inverse
         lost = loss.grows(self._alphas[: j + 1], betas[: j + 1], self._alive)
@@ -181,14 +187,17 @@ def quadrature(bidiagonal: Bidiagonal) -> tuple[Tensor, Tensor]:
     alphas, betas, lengths = (part.flatten(0, 1) for part in bidiagonal)
     num_steps = alphas.shape[1]
     padding = torch.arange(num_steps) >= lengths[:, None]
-    above = 4 * (alphas.amax(1, keepdim=True) + betas.amax(1, keepdim=True)) + 1  # keeps the padding apart, in front
-    matrices = torch.diag_embed(torch.where(padding, above, alphas)) + torch.diag_embed(betas[:, :-1], 1)
+    scale = torch.maximum(alphas.amax(1, keepdim=True), betas.amax(1, keepdim=True))
+    alphas, betas = (part * _inverse(scale) for part in (alphas, betas))
+    # the padding is kept apart, in front
+    matrices = torch.diag_embed(torch.where(padding, _PADDING, alphas)) + torch.diag_embed(betas[:, :-1], 1)
     found = threaded(_values_and_weights, matrices, 12.0 * num_steps**3)
     order = (torch.arange(num_steps) - lengths[:, None]) % num_steps
     nodes, weights = (part.gather(1, order) for part in found.unbind(1))
     weights = torch.where(padding, 0, weights.clamp(min=torch.finfo(torch.float64).tiny))
     shape = bidiagonal.alphas.shape
-    return torch.where(padding, 0, nodes).reshape(shape), (weights / weights.sum(1, keepdim=True)).reshape(shape)
+    nodes, weights = torch.where(padding, 0, nodes * scale), weights / weights.sum(1, keepdim=True)
+    return nodes.reshape(shape), weights.reshape(shape)
 
 
 def _values_and_weights(matrices: Tensor) -> Tensor:

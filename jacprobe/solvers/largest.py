@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from jacprobe.linop import LinearOperator
 from jacprobe.solvers.golub_kahan import EXHAUSTED
 from jacprobe.solvers.inputs import of_inputs
 from jacprobe.solvers.probes import Streams, base_seed
+from jacprobe.solvers.scaling import normalised
 from jacprobe.solvers.thick_restart import Ritz, ThickRestart
 
 BLOCK = 2  # by default: the fewest products of all blocks that can tell a repeated value from a single one
@@ -137,12 +138,24 @@ def largest(
     for part in torch.arange(num_rows).split(few):
         own = side if len(part) == num_rows else of_inputs(side, part.to(side.device))
         streams = Streams(seed, tuple((first_input + part).tolist()))
-        parts.append(search.run(own, streams, capacity, None if norms is None else norms[part]))
+        parts.append(_unscaled(search, own, streams, capacity, None if norms is None else norms[part]))
     joined = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Largest)}
     tensors = {name: torch.cat(values).expand(num_inputs, -1) for name, values in joined.items()
                if isinstance(values[0], Tensor)}
     chance = failure if any(part.failure for part in parts) else 0.0
     return Largest(**tensors, failure=chance, products=max(joined["products"]))
+
+
+def _unscaled(search: _Search, operator: LinearOperator, streams: Streams, capacity: int,
+              frobenius: Tensor | None) -> Largest:
+    """Return what the `search` finds for inputs that are run together, on matrices whose norm is near 1."""
+    probe = streams.gaussian([0], operator.shape[2]).to(dtype=operator.dtype, device=operator.device)
+    operator, _, scale = normalised(operator, probe.mT)
+    if search.progress is not None:
+        search.progress(len(scale))
+    found = search.run(operator, streams, capacity, None if frobenius is None else frobenius / scale)
+    scaled = {name: getattr(found, name) * scale[:, None] for name in ("values", "residuals", "lower", "upper")}
+    return replace(found, **scaled, products=found.products + 1)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def live_units(matrices: list[Tensor | None]) -> list[Tensor]:
     """
     first = next(matrix for matrix in matrices if matrix is not None)
     patterns = [None if matrix is None else (matrix != 0).float() for matrix in matrices]
-    reached = [torch.ones(first.shape[1], device=first.device)]
+    reached = [torch.ones(first.shape[1], dtype=torch.float32, device=first.device)]
     for pattern in patterns:
         reached.append(reached[-1] if pattern is None else (pattern @ reached[-1] > 0).float())
     useful = [torch.ones_like(reached[-1])]

@@ -13,6 +13,7 @@ from jacprobe.linop import LinearOperator
 from jacprobe.results.moments import Moments
 from jacprobe.solvers.inputs import of_inputs
 from jacprobe.solvers.probes import Streams, base_seed
+from jacprobe.solvers.scaling import normalised
 
 _BLOCKS = 3  # blocks of vectors on either side that are held at a time
 
@@ -20,6 +21,11 @@ _BLOCKS = 3  # blocks of vectors on either side that are held at a time
 def num_products(num_probes: int) -> int:
     """Return how many vectors per input are multiplied with J or its transpose."""
     return 2 * num_probes
+
+
+def bytes_per_probe(out_dim: int, in_dim: int, itemsize: int) -> int:
+    """Return the memory of one probe of one input."""
+    return _BLOCKS * (out_dim + in_dim) * itemsize
 
 
 @torch.no_grad()
@@ -45,7 +51,7 @@ def moments(
     operator
         (num_inputs or 1, out_dim, in_dim).
     num_inputs
-        How many rows the result has, each with probes of its own.
+        How many rows the result has; where one matrix serves all inputs, they are equal and cost as much as one.
     num_probes
         Per input; the cost is ``num_products`` products. With one probe the standard errors are NaN.
     seed, first_input, memory, progress
@@ -69,27 +75,29 @@ def moments(
         raise ArgumentError(f"`num_probes` must be at least 1; got {num_probes}. Try 10.")
     seed = base_seed(seed)
     side = operator if operator.shape[2] <= operator.shape[1] else operator.T
-    each = _BLOCKS * sum(side.shape[1:]) * side.dtype.itemsize
+    num_rows = 1 if operator.shape[0] == 1 and operator.broadcasts else num_inputs  # equal inputs are one
+    each = bytes_per_probe(*side.shape[1:], side.dtype.itemsize)
     if each > memory:
         raise BudgetError(f"`memory` must hold the products of one probe, {each / 2**30:.3g} GiB; got"
                           f" {memory / 2**30:.3g} GiB. Allow more.")
-    few = int(min(num_inputs, memory / each))
+    few = int(min(num_rows, memory / each))
     several = int(min(num_probes, memory / (few * each)))
-    second, fourth = (torch.zeros(num_inputs, num_probes, dtype=torch.float64) for _ in range(2))
-    for part in torch.arange(num_inputs).split(few):
-        own = side if len(part) == num_inputs else of_inputs(side, part.to(side.device))
+    second, fourth = (torch.zeros(num_rows, num_probes, dtype=torch.float64) for _ in range(2))
+    for part in torch.arange(num_rows).split(few):
+        own = side if len(part) == num_rows else of_inputs(side, part.to(side.device))
         streams = Streams(seed, tuple((first_input + part).tolist()))
         for probes in torch.arange(num_probes).split(several):
             signs = streams.signs(probes.tolist(), side.shape[2]).to(dtype=side.dtype, device=side.device)
-            once = own.matmat(signs.mT)
-            twice = own.rmatmat(once)
-            second[part[:, None], probes], fourth[part[:, None], probes] = _squared(once), _squared(twice)
+            unit, once, scale = normalised(own, signs.mT)
+            twice = unit.rmatmat(once)
+            second[part[:, None], probes] = _squared(once) * scale[:, None] ** 2
+            fourth[part[:, None], probes] = _squared(twice) * scale[:, None] ** 4
             if progress is not None:
                 progress(len(part) * len(probes))
     if not bool(second.isfinite().all() and fourth.isfinite().all()):
         raise NonFiniteError("`operator` must have finite products; one holds NaN or infinity."
                              " Check the inputs and the scale of the weights.")
-    return _of_sums(second, fourth, side.shape[2], seed)
+    return _of_sums(second.expand(num_inputs, -1), fourth.expand(num_inputs, -1), side.shape[2], seed)
 
 
 def _squared(block: Tensor) -> Tensor:

@@ -27,14 +27,14 @@ class Streams:
 
     def gaussian(self, probes: Sequence[int], dim: int) -> Tensor:
         """Return standard normal vectors, float32 (num_inputs, num_probes, dim) on the CPU."""
-        drawn = torch.empty(len(self.inputs), len(probes), dim)
+        drawn = torch.empty(len(self.inputs), len(probes), dim, dtype=torch.float32, device="cpu")
         for vector, generator in self._each(drawn, probes):
             vector.normal_(generator=generator)
         return drawn
 
     def signs(self, probes: Sequence[int], dim: int) -> Tensor:
         """Return Rademacher vectors, entries -1 or 1 with equal chance, float32 (num_inputs, num_probes, dim)."""
-        drawn = torch.empty(len(self.inputs), len(probes), dim)
+        drawn = torch.empty(len(self.inputs), len(probes), dim, dtype=torch.float32, device="cpu")
         for vector, generator in self._each(drawn, probes):
             vector.random_(0, 2, generator=generator)
         return drawn.mul_(2).sub_(1)

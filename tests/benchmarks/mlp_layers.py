@@ -29,11 +29,11 @@ def layer_values(functions, inputs, chunks):
     return found
 
 
-def main(arguments=None):
-    given = options(arguments, __doc__)
+def measured(given, method, what, name):
+    """The record of one initialiser."""
     inputs, data = images("mnist", 4 if given.small else 1_000, (1, 28, 28), given.device)
     net = jp.build("mlp-7-tanh", input_shape=(1, 28, 28), num_classes=10)
-    net = jp.initialize(net, "orthogonal", seed=0).to(given.device)
+    net = jp.initialize(net, method, seed=0).to(given.device)
     functions = [detached(layer) for layer in layers_of(copy.deepcopy(net))]
     chunks, entering = [], inputs.flatten(1)
     for function in functions:
@@ -46,9 +46,15 @@ def main(arguments=None):
     exact = [detached(layer) for layer in layers_of(copy.deepcopy(net).double())]
     oracle = layer_values(exact, few.flatten(1).double(), chunks)
     error = max(error_of(result[name].values, values.cpu()) for name, values in zip(result.layers, oracle, strict=True))
-    return [record(given, "mlp-layers", claim=f"spectra of all 7 layers of a tanh MLP-7, {len(inputs):,} images",
-                   peer="`vmap(jacrev)` per layer + `svdvals`", ratio=found.ratio, target=10.0, data=data,
-                   errors={"error / σ_max": (error, 2e-6)}, chunks=chunks, **times(found))]
+    return record(given, name, claim=f"spectra of all 7 layers of a tanh MLP-7, {what}, {len(inputs):,} images",
+                  peer="`vmap(jacrev)` per layer + `svdvals`", ratio=found.ratio, target=10.0, data=data,
+                  errors={"error / σ_max": (error, 2e-6)}, chunks=chunks, **times(found))
+
+
+def main(arguments=None):
+    given = options(arguments, __doc__)
+    return [measured(given, "orthogonal", "orthogonal weights", "mlp-layers"),
+            measured(given, "vs-l", "Gaussian weights", "mlp-layers-gaussian")]
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main(arguments=None):
     width, num = (10, 4) if given.small else (400, 100)
     inputs, data = images("mnist", num, (1, 28, 28), given.device)
     net = jp.build("mlp-5-tanh", input_shape=(1, 28, 28), num_classes=10, width=width)
-    net = jp.initialize(net, "orthogonal", seed=0)
+    net = jp.initialize(net, "vs-l", seed=0)
     pruned, net = half_dead(net).apply(net).to(given.device), net.to(given.device)
     found = duel(lambda: jp.spectra(pruned, inputs, progress=False),
                  lambda: jp.spectra(net, inputs, progress=False), given)

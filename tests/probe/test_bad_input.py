@@ -37,6 +37,12 @@ def _spoilt(value, index=0):
     return inputs
 
 
+def _sparse():
+    layer = nn.Linear(4, 3)
+    layer.weight = nn.Parameter(layer.weight.detach().to_sparse())
+    return layer
+
+
 def _with_weight(value):
     net = _net()
     net[2].weight.data[1, 1] = value
@@ -77,6 +83,10 @@ def _with_statistic(value):
         pytest.param(lambda: _Map(lambda x: 1 // 0), ModelError, "raised ZeroDivisionError: integer", id="raising"),
         pytest.param(lambda: _Map(lambda x: (x * 0).sqrt()), NonFiniteError,
                      "`model` must have finite Jacobians; segment .* has not, among inputs 0 to 4", id="no slope"),
+        pytest.param(lambda: _Map(lambda x: x.sqrt()), NonFiniteError,
+                     "`model` must give numbers; of the 3 samples that are tried first, the output of number 0",
+                     id="no number"),
+        pytest.param(_sparse, ModelError, "must hold dense tensors; 'weight' is torch.sparse_coo", id="sparse"),
         pytest.param(lambda: nn.Linear(5, 3), ModelError,
                      r"`model` must accept samples of shape \(4,\); its forward pass raised RuntimeError", id="shape"),
     ],

@@ -252,3 +252,19 @@ def test_a_jacobian_is_a_block_operator_for_torch_and_scipy():
         operator.to_scipy()
     with pytest.raises(jp.errors.ArgumentError, match="`index` must be one of 3 inputs; got 3"):
         operator.to_scipy(3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e20, 1e-25])
+def test_cosines_know_no_scale(scale):
+    inputs = torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 0, 1]]) * scale
+    spectrum = jp.spectra(nn.Linear(3, 2, bias=False), inputs, kind="layers")["model"]
+    assert spectrum.cosine_in == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_inputs_without_direction_are_in_no_cosine():
+    inputs = torch.tensor([[1.0, 0, 0], [0, 0, 0], [1, 0, 0]])
+    spectrum = jp.spectra(nn.Linear(3, 2, bias=False), inputs, kind="layers")["model"]
+    assert spectrum.cosine_in == pytest.approx(1, abs=1e-6)
+    dead = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    dead[0].bias.data.fill_(-100.0)
+    assert math.isnan(jp.spectra(dead, inputs, kind="layers")["0"].cosine_out)

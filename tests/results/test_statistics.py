@@ -211,10 +211,36 @@ def test_a_density_has_standard_errors_over_its_probes():
     nodes = [[[1.5, 0.5], [1.25, 0.75], [1.0, 0.5]]]
     spectrum = estimated(nodes=nodes, counts=[[[2, 2]] * 3])
     variance = np.var(nodes[0])  # of which a random direction among n values sees 2 / (n + 2)
-    assert spectrum.standard_error("mean") == pytest.approx(np.sqrt(variance * 2 / (spectrum.dim + 2) / 3))
+    independent = 3 * (spectrum.dim + 2) / 2  # of which one is lost to the mean
+    assert spectrum.standard_error("mean") == pytest.approx(np.sqrt(variance / (independent - 1)))
     assert spectrum.standard_error("std") > 0
     assert math.isnan(spectrum.standard_error("relative_variance"))
     assert math.isnan(exact().standard_error())
+
+
+def test_no_standard_error_is_smaller_than_what_rounding_leaves_unknown():
+    isometry = {"nodes": [[[2.0, 0.0]] * 4], "counts": [[[100, 0]] * 4]}
+    assert estimated(**isometry).standard_error("mean") == 0
+    rounded = estimated(**isometry, floor=0.01)
+    assert rounded.standard_error("mean") == rounded.standard_error("std") == 0.01
+    assert rounded.standard_error("mean_square") == pytest.approx(2.01**2 - 2**2)
+    spread = estimated(nodes=[[[1.5, 0.5]] * 3], counts=[[[2, 2]] * 3])
+    both = dataclasses.replace(spread, floor=0.2)
+    assert both.standard_error("mean") == pytest.approx(math.hypot(spread.standard_error("mean"), 0.2))
+
+
+def test_rounding_is_in_the_standard_errors_of_moments():
+    spectrum = only_moments(mean_square=(4.0,), relative_variance=(0.25,))
+    rounded = dataclasses.replace(spectrum, floor=0.01)
+    values = np.array([2 * np.sqrt(1.5), 2 * np.sqrt(0.5)])  # mean square 4, relative variance 1/4
+    moved = values + np.array([0.01, -0.01])
+    change = (moved**2).var() / (moved**2).mean() ** 2 - 0.25
+    for name, least in (("mean_square", 2.01**2 - 2**2), ("relative_variance", change)):
+        own, whole = spectrum.standard_error(name), rounded.standard_error(name)
+        assert math.hypot(own, least) <= whole < math.hypot(own, 3 * least)
+    nothing = only_moments(mean_square=(0.0,), relative_variance=(math.nan,), floor=0.01)
+    assert nothing.standard_error("mean_square") == pytest.approx(1e-4)
+    assert math.isnan(nothing.standard_error("relative_variance"))
 
 
 def test_the_share_within_epsilon_has_a_band_that_widens_with_the_floor():
@@ -262,3 +288,22 @@ def test_isometry_of_a_set_is_refuted_by_one_layer_and_needs_all():
     assert not SpectrumSet((near, far)).is_isometric
     assert not SpectrumSet((unsure, none, far)).is_isometric
     assert SpectrumSet((bounded(),), epsilon=1.0).is_isometric
+
+
+def test_values_below_normal_numbers_have_no_relative_error():
+    for smallest in (1e-320, 0.0):
+        spectrum = exact(rows=((1.0, smallest),), floor=1e-6, relative_floor=1e-10)
+        assert spectrum.min_interval == (0, pytest.approx(torch.finfo(torch.float64).tiny))
+
+
+def test_an_infinite_relative_floor_leaves_the_absolute_one():
+    spectrum = exact(rows=((1.0, 1e-9),), floor=1e-6, relative_floor=math.inf)
+    assert (spectrum.resolution, spectrum.num_under_floor) == (1e-6, 1)
+    assert spectrum.cond == pytest.approx(1e6)
+    assert spectrum.max_interval == pytest.approx((1 - 1e-6, 1 + 1e-6))
+
+
+def test_a_condition_number_is_at_least_one_where_all_is_under_the_floor():
+    spectrum = exact(rows=((1e-9, 1e-10),), floor=1e-6)
+    assert spectrum.cond == 1
+    assert spectrum.cond_per_input.tolist() == [1]

@@ -125,6 +125,13 @@ def test_dead_inputs_are_all_zeros():
     assert [float(end) for end in found.band(0.0)] == [1, 1]
 
 
+def test_a_jacobian_that_vanishes_without_telling_it_by_structure_is_all_zeros():
+    found = density(Counting(Matrix(torch.zeros(30, 20))), 1, num_probes=4, num_steps=8, seed=0)
+    assert (found.mean, found.std, found.maximum) == (0, 0, 0)
+    lower, upper = found.band(0.0)
+    assert 0 < float(lower) < float(upper) == 1
+
+
 def test_one_matrix_for_all_inputs_is_probed_once():
     operator = Matrix(seeded_normal(30, 20))
     found = density(operator, 5, num_probes=4, num_steps=8, seed=0, frobenius=operator.matrix.norm()[None])

@@ -4,7 +4,7 @@ import torch
 from oracles import seeded_normal, singular_values
 
 from jacprobe.errors import NonFiniteError
-from jacprobe.linop import Diagonal, LinearOperator, Matrix
+from jacprobe.linop import Diagonal, LinearOperator, Matrix, Product
 from jacprobe.solvers.golub_kahan import GolubKahan, quadrature
 
 
@@ -68,6 +68,33 @@ def test_a_complete_quadrature_has_the_moments_of_its_start(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-33, 1e-20, 1e-9, 1e-4, 1e10, 1e20, 1e34])
+def test_the_scale_of_a_matrix_is_that_of_its_nodes(scale, dtype):
+    matrix = (scale * with_values(np.linspace(0.1, 1, 20), 25, 20)).to(dtype)
+    start = seeded_normal(1, 3, 20, dtype=dtype)
+    nodes, weights = quadrature(GolubKahan(Matrix(matrix), 1, 3, 20).run(start))
+    expected = np.tile(singular_values(matrix.double().numpy()), (3, 1))
+    np.testing.assert_allclose(nodes[0] / scale, expected / scale, atol=1e4 * torch.finfo(dtype).eps)
+    plain = quadrature(GolubKahan(Matrix(matrix.double() / scale), 1, 3, 20).run(start.double()))[1]
+    np.testing.assert_allclose(weights, plain, atol=1e5 * torch.finfo(dtype).eps)
+
+
+def test_inputs_of_every_scale_run_together():
+    scales = torch.tensor([1e-30, 1.0, 0.0, 1e-12, 1e25], dtype=torch.float64)
+    matrices = (scales[:, None, None] * with_values(np.linspace(0.1, 1, 20), 20, 20)).float()
+    nodes, _ = quadrature(GolubKahan(Stack(matrices), 5, 2, 20).run(seeded_normal(5, 2, 20)))
+    expected = torch.from_numpy(singular_values(matrices.double()))[:, None]
+    error = (nodes - expected).abs().amax((1, 2))
+    assert (error <= 2e-5 * scales).all()  # 0 for 0
+
+
+def test_an_orthogonal_matrix_of_any_scale_has_one_node_to_full_precision():
+    nodes, _ = quadrature(GolubKahan(Matrix(1e-22 * orthogonal(30, 0)), 1, 4, 10).run(seeded_normal(1, 4, 30).double()))
+    np.testing.assert_allclose(nodes[..., 0], 1e-22, rtol=1e-13)
+    assert (nodes[..., 1:] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_an_isometry_is_exhausted_in_one_step_and_that_is_the_answer(dtype):
     chains = GolubKahan(Matrix(3 * orthogonal(200, 0).to(dtype)), 2, 4, 20).run(seeded_normal(2, 4, 200, dtype=dtype))
     assert (chains.lengths == 1).all()
@@ -105,6 +132,23 @@ def test_lost_orthogonality_is_repaired_so_that_no_value_appears_twice(dtype, ou
     expected = full_orthogonalisation(matrix.double().numpy(), start[0, 0].double().numpy(), 120)
     np.testing.assert_allclose(nodes[0, 0], expected, atol=100 * torch.finfo(dtype).eps * outlier)
     assert float(weights[0, 0, 0]) == pytest.approx(float(start[0, 0, 0] ** 2 / start.square().sum()), rel=1e-2)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_bases_stay_orthogonal_where_values_fall_by_orders_of_magnitude(seed):
+    """A product of many random matrices: the small lengths of later steps carry the rounding of the largest."""
+    factors = [Matrix(seeded_normal(60, 60, seed=30 * seed + i) / 60**0.5) for i in range(20)]
+    operator = Product(factors)
+    largest = np.linalg.svd(np.linalg.multi_dot([f.matrix.double().numpy() for f in factors]), compute_uv=False)[0]
+    solver = GolubKahan(operator, 1, 16, 40)
+    chains = solver.run(seeded_normal(1, 16, 60, seed=seed))
+    nodes, _ = quadrature(chains)
+    np.testing.assert_allclose(nodes[..., 0], largest, rtol=1e-4)
+    for chain, length in enumerate(chains.lengths[0].tolist()):
+        for basis in (solver._right, solver._left):
+            vectors = basis[: length - 1, 0, chain].double()
+            vectors = vectors / vectors.norm(dim=1, keepdim=True)
+            assert (vectors @ vectors.T - torch.eye(length - 1)).abs().max() < 5e-3
 
 
 def full_orthogonalisation(matrix, start, num_steps):

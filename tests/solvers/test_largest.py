@@ -83,6 +83,22 @@ def test_the_largest_values_are_found_with_all_their_copies(name, dtype):
     assert (found.residuals <= 3e-4 * top).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-33, 1e-25, 1e-12, 1e10, 1e20, 1e34])
+def test_bounds_hold_and_are_tight_at_every_scale(scale, dtype):
+    matrix = (scale * with_values(SPECTRA["linear"][0], 200, 150)).to(dtype)
+    oracle = singular_values(matrix.double())[:4] / scale
+    for norm in (None, matrix.double().norm()[None]):
+        found = largest(Matrix(matrix), 1, num_values=4, tolerance=1e-4, seed=0, frobenius=norm)
+        lower, upper, residuals = (part[0].numpy() / scale for part in (found.lower, found.upper, found.residuals))
+        assert (lower <= oracle).all()
+        assert (oracle <= upper).all()
+        assert upper.max() < 1.2
+        assert lower.min() > 0.97
+        assert (residuals < 3e-4).all()
+        assert found.converged.all()
+
+
 def test_values_agree_with_scipy_on_a_relu_convolution():
     convolution = Convolution(seeded_normal(12, 6, 3, 3) / 8, (6, 12, 12), padding=1)
     active = (seeded_normal(2, convolution.shape[1], seed=1) > 0).float()

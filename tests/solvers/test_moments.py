@@ -37,6 +37,31 @@ def test_an_isometry_is_known_from_few_probes():
     np.testing.assert_allclose(found.mean_square_standard_error, 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-33, 1e-20, 1e-12, 1e10, 1e20, 1e34])
+def test_moments_follow_the_scale_of_the_matrix(scale):
+    matrix = (scale * seeded_normal(30, 40, dtype=torch.float64)).float()
+    mean, variance = truth(matrix[None])
+    found = moments(Matrix(matrix), 1, num_probes=50, seed=0)
+    assert float((found.mean_square - mean).abs() / found.mean_square_standard_error) < 4
+    assert float((found.relative_variance - variance).abs() / found.relative_variance_standard_error) < 4
+    near_one = moments(Matrix((matrix.double() / scale).float()), 1, num_probes=50, seed=0)
+    np.testing.assert_allclose(found.mean_square / scale**2, near_one.mean_square, rtol=1e-5)
+    np.testing.assert_allclose(found.relative_variance, near_one.relative_variance, rtol=1e-4)
+    np.testing.assert_allclose(found.relative_variance_standard_error, near_one.relative_variance_standard_error,
+                               rtol=1e-4)
+
+
+def test_one_matrix_for_all_inputs_is_probed_once():
+    seen = []
+    found = moments(Matrix(seeded_normal(30, 20)), 7, num_probes=4, seed=0, progress=seen.append)
+    one = moments(Matrix(seeded_normal(30, 20)), 1, num_probes=4, seed=0)
+    assert sum(seen) == 4
+    for name in ("mean_square", "relative_variance"):
+        assert (getattr(found, name) == getattr(one, name)).all()
+        error = f"pooled_{name}_standard_error"
+        assert getattr(found, error) == pytest.approx(getattr(one, error))
+
+
 def test_a_zero_matrix_has_no_relative_variance_and_one_probe_no_standard_error():
     found = moments(Matrix(torch.zeros(3, 4)), 1, num_probes=1, seed=0)
     assert found.mean_square.tolist() == [0]

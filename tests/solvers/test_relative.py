@@ -124,7 +124,7 @@ PRODUCTS = {
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_every_value_is_found_however_small(name):
     product = Product(PRODUCTS[name])
-    logs, error = relative_singular_values(product, product.shape[0])
+    logs, error, *_ = relative_singular_values(product, product.shape[0])
     found = largest_error(logs, exact_logs(product, DIGITS.get(name, 250)))
     assert logs.shape == (product.shape[0], min(product.shape[1:])) and logs.dtype == error.dtype == torch.float64
     assert (found <= 1e-10).all()
@@ -136,7 +136,7 @@ def test_the_formed_product_has_lost_what_the_factors_still_hold():
     """The singular values of a product multiply to the determinants of its factors."""
     product = Product(_DEEP)
     exact = sum(torch.linalg.slogdet(factor.matrix).logabsdet.item() for factor in _DEEP)
-    logs, _ = relative_singular_values(product, 1)
+    logs, *_ = relative_singular_values(product, 1)
     formed = torch.linalg.svdvals(product.dense()).log()
     assert abs(logs.sum().item() - exact) < 1e-10
     assert logs[0, -1] < -90
@@ -144,13 +144,13 @@ def test_the_formed_product_has_lost_what_the_factors_still_hold():
 
 
 def test_products_of_orthogonal_matrices_are_isometries():
-    logs, error = relative_singular_values(Product([Matrix(_orthogonal(30, seed=s)) for s in range(10)]), 1)
+    logs, error, *_ = relative_singular_values(Product([Matrix(_orthogonal(30, seed=s)) for s in range(10)]), 1)
     assert logs.abs().max() < 1e-13
     assert error.item() < 1e-11
 
 
 def test_a_product_that_is_the_same_for_all_is_solved_once():
-    logs, error = relative_singular_values(Product([Matrix(_normal(4, 4))]), 5)
+    logs, error, *_ = relative_singular_values(Product([Matrix(_normal(4, 4))]), 5)
     assert logs.shape == (5, 4) and error.shape == (5,)
     assert (logs == logs[0]).all()
 
@@ -162,23 +162,23 @@ def test_the_same_product_gives_the_same_numbers():
 
 
 def test_inputs_of_different_rank_do_not_disturb_each_other():
-    together, _ = relative_singular_values(Product(PRODUCTS["rectified"]), NUM)
+    together, *_ = relative_singular_values(Product(PRODUCTS["rectified"]), NUM)
     for i in range(NUM):
         alone = [Diagonal(f.entries[i : i + 1]) if isinstance(f, Diagonal) else f for f in PRODUCTS["rectified"]]
-        logs, _ = relative_singular_values(Product(alone), 1)
+        logs, *_ = relative_singular_values(Product(alone), 1)
         assert torch.allclose(logs[0], together[i], rtol=0, atol=1e-12)
 
 
 def test_rows_that_cancel_are_no_structural_zeros_and_the_error_says_so():
     ones = torch.ones(4, 4, dtype=torch.float64)
-    _, error = relative_singular_values(Product([Matrix(ones), Matrix(_normal(4, 4))]), 1)
+    _, error, *_ = relative_singular_values(Product([Matrix(ones), Matrix(_normal(4, 4))]), 1)
     assert error.item() == math.inf
 
 
 def test_the_error_grows_with_the_condition_of_one_factor():
     inverse = Matrix(torch.linalg.inv(_STEEP.matrix))
     product = Product([_STEEP, inverse])
-    logs, error = relative_singular_values(product, 1)
+    logs, error, *_ = relative_singular_values(product, 1)
     found = largest_error(logs, exact_logs(product))
     assert 1e-13 < found.item() <= error.item() < 1e-8
 
@@ -188,7 +188,7 @@ def test_paths_that_share_a_unit_count_once():
     left = torch.tensor([[1.0, 0, 0], [2, 0, 0], [3, 4, 5]], dtype=torch.float64)
     right = torch.tensor([[1.0, 2, 3], [0, 0, 4], [0, 0, 5]], dtype=torch.float64)
     product = Product([Matrix(left), Matrix(right)])
-    logs, error = relative_singular_values(product, 1)
+    logs, error, *_ = relative_singular_values(product, 1)
     assert largest_error(logs, exact_logs(product)).item() < 1e-13
     assert error.item() < 1e-11
     assert torch.isneginf(logs).sum() == 1
@@ -207,7 +207,7 @@ def test_random_sparse_chains_have_their_values_and_their_rank(data):
         gates = _normal(2, out_dim, seed=seed - i) * _kept(2, out_dim, share=0.8, seed=seed + 9 * i)
         factors.insert(0, Diagonal(gates))
     product = Product(factors)
-    logs, error = relative_singular_values(product, 2)
+    logs, error, *_ = relative_singular_values(product, 2)
     assert (torch.isfinite(logs).sum(1) <= rank_bound(product)).all()
     found = largest_error(logs, exact_logs(product))
     assert (found <= error.numpy()).all()
@@ -230,3 +230,59 @@ def test_what_cannot_be_resolved_is_refused(factors, options, message):
 def test_factors_that_are_not_finite_are_named(bad):
     with pytest.raises(NonFiniteError, match="got NaN or infinity in Diagonal"):
         relative_singular_values(Product([Diagonal(torch.tensor([[1.0, bad]], dtype=torch.float64))]), 1)
+
+
+def _matrices(*rows):
+    return Product([Matrix(torch.tensor(matrix, dtype=torch.float64)) for matrix in rows])
+
+
+_CANCELLING = {  # a product, its singular values, how many are zero by structure
+    "a difference": (_matrices([[1.0, -1]], [[1.0], [1]]), [0.0], 0),
+    "rank one": (_matrices([[1.0, 1], [1, 1]]), [2, 0.0], 0),
+    "nearly rank one": (_matrices([[1.0, 1], [1, 1 + 2.0**-50]]), [2, 2.0**-51], 0),
+    "four ones": (_matrices([[1.0] * 4] * 4), [4.0, 0, 0, 0], 0),
+    "a sum and a difference": (_matrices([[1.0, 1], [1, 1]], [[1.0, 1], [1, -1]]), [2 * 2**0.5, 0.0], 0),
+    "rank one beside a dead unit": (_matrices([[1.0, 1, 0], [1, 1, 0], [0, 0, 0]]), [2.0, 0, 0], 1),
+    "a value beside 1e-200 of cancellation": (_matrices([[1e-200, -1e-200]], [[1.0], [1]]), [0.0], 0),
+}
+
+
+@pytest.mark.parametrize("name", _CANCELLING)
+def test_values_that_cancel_are_within_the_floor_and_no_structural_zeros(name):
+    product, exact, zeros = _CANCELLING[name]
+    found = relative_singular_values(product, 1)
+    assert found.error.item() == math.inf
+    assert found.zeros.tolist() == [zeros]
+    off = (found.logs.exp() - torch.tensor(exact, dtype=torch.float64)).abs().max()
+    assert off <= found.floor.item() <= 64 * torch.finfo(torch.float64).eps * max(1e-200, 4)
+
+
+def test_the_error_holds_for_factors_of_every_condition():
+    """Of chosen singular values, multiplied out exactly."""
+    resolved = 0
+    for seed in range(60):
+        n, digits, depth = (2, 3, 4, 6)[seed % 4], (6, 9, 12)[seed % 3], 1 + seed % 2
+        product = Product([Matrix(_orthogonal(n, seed=4 * seed + 2 * i) @ torch.diag(_logspace(0, -digits, n))
+                                  @ _orthogonal(n, seed=4 * seed + 2 * i + 1)) for i in range(depth)])
+        found = relative_singular_values(product, 1)
+        exact = exact_logs(product, 80)
+        off = np.abs(found.logs.exp().numpy() - np.exp(exact)).max(1)
+        assert off <= found.floor.item()
+        if found.error.isfinite().item():
+            resolved += 1
+            assert largest_error(found.logs, exact) <= found.error.item()
+    assert resolved > 30
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_the_error_holds_where_scales_oppose_each_other(depth):
+    """H D H and H D^-1 H / n^2 with powers of two are exact, and so is their product: the identity, n^2 times."""
+    hadamard = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], dtype=torch.float64)
+    for seed in range(10):
+        scales = 2.0 ** torch.randint(-6, 7, (4,), generator=torch.Generator().manual_seed(seed)).double()
+        there = Matrix(hadamard @ torch.diag(scales) @ hadamard)
+        back = Matrix(hadamard @ torch.diag(1 / scales) @ hadamard)
+        found = relative_singular_values(Product([there] * depth + [back] * depth), 1)
+        off = (found.logs - depth * math.log(16)).abs().max()
+        assert off <= found.error.item()
+        assert (found.logs.exp() - 16.0**depth).abs().max() <= found.floor.item()
