@@ -1,19 +1,19 @@
+import hashlib
 import inspect
 import itertools
 import warnings
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils import prune as torch_prune
 
 from jacprobe.errors import ArgumentError, DtypeError, ModelError, NonFiniteError, ShapeError, UnknownNameError
-from jacprobe.masks import Masks
-from jacprobe.pruning import prune
-from jacprobe.pruning.prune import prunable_names, select
+from jacprobe.masks import Masks, remove_masks
+from jacprobe.pruning import prune, scores
+from jacprobe.pruning.methods import METHODS as ALL_METHODS
+from jacprobe.pruning.scores import SCORES
 
 INF = float("inf")
 
@@ -32,57 +32,6 @@ def make_data(num=20):
 
 METHODS = {"random": {}, "magnitude": {}, "snip": {"data": make_data()}}
 NUM_WEIGHTS = 36 + 96 + 18
-
-# from scores to masks
-
-
-def flat(masks, names):
-    return [bool(kept) for name in names for kept in masks[name].flatten()]
-
-
-@settings(deadline=None, max_examples=300)
-@given(
-    scores=st.lists(
-        st.sampled_from([-INF, -1.0, -0.0, 0.0, 0.5, INF]) | st.floats(allow_nan=False), min_size=1, max_size=30
-    ),
-    first=st.integers(0, 30),
-    sparsity=st.floats(0, 1),
-)
-def test_exactly_the_lowest_scores_go_and_of_equal_ones_the_higher_index(scores, first, sparsity):
-    parts = {"b": torch.tensor(scores[:first]).double(), "a": torch.tensor(scores[first:]).double()}
-    masks = select(parts, ["b", "a"], sparsity=sparsity)
-    together = torch.cat([parts["b"], parts["a"]]).tolist()
-    removed = sorted(range(len(scores)), key=lambda i: (together[i], -i))[: round(sparsity * len(scores))]
-    assert flat(masks, ["b", "a"]) == [i not in removed for i in range(len(scores))]
-
-
-@given(num=st.integers(1, 50), sparsity=st.floats(0, 1), value=st.sampled_from([0.0, 1.0, INF, -INF]))
-@settings(deadline=None)
-def test_the_count_is_exact_where_all_scores_are_tied(num, sparsity, value):
-    masks = select({"w": torch.full((num,), value)}, ["w"], sparsity=sparsity)
-    assert masks.num_prunable - masks.num_kept == round(sparsity * num)
-    assert flat(masks, ["w"]) == sorted(flat(masks, ["w"]), reverse=True)
-
-
-def test_the_names_give_the_order_of_the_indices():
-    scores = {"a": torch.zeros(2), "b": torch.zeros(2)}
-    assert flat(select(scores, ["a", "b"], sparsity=0.5), ["a", "b"]) == [True, True, False, False]
-    assert flat(select(scores, ["b", "a"], sparsity=0.5), ["a", "b"]) == [False, False, True, True]
-
-
-@pytest.mark.parametrize(
-    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.int64, torch.uint8, torch.bool], ids=str
-)
-def test_scores_may_be_of_any_real_type(dtype):
-    masks = select({"w": torch.tensor([1, 0, 1, 0]).to(dtype)}, ["w"], sparsity=0.75)
-    assert flat(masks, ["w"]) == [True, False, False, False]
-
-
-def test_a_score_that_is_nan_is_refused_by_name():
-    scores = {"a": torch.ones(3), "b": torch.tensor([1.0, float("nan")])}
-    with pytest.raises(NonFiniteError, match=r"`scores` must not be NaN; those of 'b' are\. Check the data"):
-        select(scores, ["a", "b"], sparsity=0.5)
-
 
 # prune
 
@@ -176,6 +125,180 @@ def test_what_is_removed_goes_before_a_kept_weight_of_score_zero():
     assert masks["weight"].logical_not().nonzero().tolist() == [[0, 0]]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_less_than_what_is_removed_cannot_be_asked_for(method):
+    once = by_masks(make_net())
+    with pytest.raises(ArgumentError, match=r"`sparsity` must be at least 0\.5, which the model's own .+; got 0\.4\. "):
+        prune(once, method, sparsity=0.4, **METHODS[method])
+    assert prune(once, method, sparsity=0.5, **METHODS[method]) == Masks.of(once)
+
+
+def test_what_is_removed_stays_removed_also_where_a_score_is_minus_infinity():
+    once = Masks({"weight": torch.tensor([[False, True, True, True]])}).apply(nn.Linear(4, 1))
+    masks = prune(once, lambda model, names: {"weight": torch.tensor([[9.0, -INF, -INF, -INF]])}, sparsity=0.5)
+    assert masks["weight"].tolist() == [[False, True, True, False]]
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.93])
+def test_global_magnitude_is_that_of_torch(sparsity):
+    net = make_net()
+    modules = [(net[0], "weight"), (net[4], "weight"), (net[5], "weight")]
+    masks = prune(net, "magnitude", sparsity=sparsity)
+    torch_prune.global_unstructured(modules, torch_prune.L1Unstructured, amount=round(sparsity * NUM_WEIGHTS))
+    assert masks == Masks.of(net)
+
+
+# how many of each layer
+
+
+@pytest.mark.parametrize("sparsity", [0, 0.1, 0.5, 0.77])
+@pytest.mark.parametrize("allocation", ["global", "uniform", "erk", "uniform-plus", "igq", "smart-ratio"])
+@pytest.mark.parametrize("prunable", ["weights", "paper"])
+def test_the_count_is_exact_for_every_allocation(allocation, sparsity, prunable):
+    if (allocation, sparsity) == ("uniform-plus", 0.77):
+        sparsity = 0.6  # its first convolution stays dense
+    masks = prune(make_net(), "random", sparsity=sparsity, allocation=allocation, prunable=prunable)
+    assert masks.num_prunable - masks.num_kept == round(sparsity * masks.num_prunable)
+
+
+def test_a_uniform_allocation_removes_the_lowest_of_each_layer():
+    net = make_net()
+    masks = prune(net, "magnitude", sparsity=0.5, allocation="uniform")
+    assert masks.layer_sparsity() == dict.fromkeys(masks, 0.5)
+    for name, mask in masks.items():
+        weight = net.get_parameter(name).abs()
+        assert weight[mask].min() >= weight[~mask].max()
+
+
+def test_the_allocation_of_another_mask_gives_random_masks_of_its_layer_densities():
+    first = prune(make_net(), "snip", sparsity=0.8, data=make_data())
+    control = prune(make_net(), "random", sparsity=0.8, allocation=first)
+    assert control != first and control.layer_sparsity() == first.layer_sparsity()
+
+
+def test_protected_layers_are_never_pruned_and_do_not_count():
+    masks = prune(make_net(), "magnitude", sparsity=1, protected=[nn.Conv2d])
+    assert list(masks) == ["4.weight", "5.weight"] and masks.num_kept == 0
+    assert prune(make_net(), "random", sparsity=1, protected=iter(["4.*"])).num_prunable == NUM_WEIGHTS - 96
+
+
+@pytest.mark.parametrize("allocation", ["global", "uniform", "erk", "igq"])
+@pytest.mark.parametrize("prunable", ["weights", "paper"])
+def test_every_layer_keeps_its_minimum_and_the_total_is_exact(allocation, prunable):
+    def favours_the_first(model, names):
+        return {name: torch.full_like(model.get_parameter(name), -i) for i, name in enumerate(names)}
+
+    masks = prune(make_net(), favours_the_first, sparsity=0.9, allocation=allocation, min_kept=4, prunable=prunable)
+    kept = {name: int(mask.sum()) for name, mask in masks.items() if name.endswith("weight")}
+    assert masks.num_kept == masks.num_prunable - round(0.9 * masks.num_prunable)
+    assert min(kept.values()) >= 4
+    if allocation == "global":
+        assert (kept["4.weight"], kept["5.weight"]) == (4, 4)
+
+
+def test_an_empty_layer_is_refused_where_the_caller_asks():
+    net = make_net()
+    nn.init.constant_(net[5].weight, 1e-9)
+    assert not prune(net, "magnitude", sparsity=0.5)["5.weight"].any()
+    with pytest.raises(ArgumentError, match=r"`sparsity` must leave weights in every layer; 5\.weight would be empty"):
+        prune(net, "magnitude", sparsity=0.5, allow_empty=False)
+    zero = nn.init.zeros_
+    for module in (net[0], net[5]):
+        zero(module.bias)
+    masks = prune(net, "magnitude", sparsity=0.5, allow_empty=False, min_kept=1, prunable="paper")
+    assert masks["5.weight"].any() and not masks["5.bias"].any()  # biases are no layers
+
+
+def test_minima_must_fit_the_total():
+    with pytest.raises(ArgumentError, match=r"`min_kept` must leave enough weights for every layer; .+ 15\. Lower one"):
+        prune(make_net(), "random", sparsity=0.9, min_kept=6)
+
+
+@pytest.mark.parametrize("min_kept", [-1, 1.5, True, None], ids=str)
+def test_a_minimum_must_be_a_whole_number(min_kept):
+    with pytest.raises(ArgumentError, match=r"`min_kept` must be a whole number from 0 on; got .+\. 1 lets no layer"):
+        prune(make_net(), "random", sparsity=0.5, min_kept=min_kept)
+
+
+# methods and scores
+
+
+def test_every_method_has_a_score_and_every_score_a_method():
+    assert {method.score for method in ALL_METHODS.values()} == SCORES.keys()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_are_those_that_pruning_ranks_by(method):
+    found = scores(make_net(), method, **METHODS[method])
+    assert list(found) == ["0.weight", "4.weight", "5.weight"]
+    assert prune(make_net(), lambda model, names: found, sparsity=0.7) == \
+        prune(make_net(), method, sparsity=0.7, **METHODS[method])
+
+
+def test_scores_are_of_the_set_alone():
+    assert list(scores(make_net(), "magnitude", prunable="paper", protected="5")) == ["0.weight", "0.bias", "4.weight"]
+
+
+def test_arguments_go_to_the_score():
+    def powered(model, names, *, power):
+        return {name: model.get_parameter(name).abs() ** power for name in names}
+
+    assert prune(make_net(), powered, sparsity=0.5, power=2) == prune(make_net(), "magnitude", sparsity=0.5)
+    assert prune(make_net(), powered, sparsity=0.5, power=-1) != prune(make_net(), "magnitude", sparsity=0.5)
+
+
+def test_arguments_must_be_those_of_the_score():
+    with pytest.raises(ArgumentError, match=r"`arguments` must be those of .+ 'magnitude'; got power: .+'power'"):
+        prune(make_net(), "magnitude", sparsity=0.5, power=2)
+    with pytest.raises(ArgumentError, match=r"those of the method '.+<lambda>'; got none: missing .+'power'"):
+        prune(make_net(), lambda model, names, power: {}, sparsity=0.5)
+
+
+def test_batch_norm_must_be_known():
+    with pytest.raises(UnknownNameError, match=r"`batch_norm` must be one of paper, eval, train; got 'running'"):
+        prune(make_net(), "magnitude", sparsity=0.5, batch_norm="running")
+
+
+# provenance
+
+
+def test_masks_tell_where_they_come_from():
+    masks = prune(make_net(), "magnitude", sparsity=0.75, prunable="paper", protected=[nn.Conv2d], min_kept=2, seed=3)
+    found = dict(masks.provenance)
+    assert {"jacprobe", "torch"} <= found.pop("versions").keys()
+    assert len(found.pop("weights_sha256")) == 64
+    assert found == {
+        "method": "magnitude", "arguments": {}, "sparsity": 0.75, "prunable": "paper", "protected": ["Conv2d"],
+        "allocation": "global", "min_kept": 2, "schedule": "one-shot", "num_rounds": 1, "revival": False,
+        "batch_norm": "paper", "seed": 3,
+    }
+
+
+def test_provenance_names_what_is_no_plain_value():
+    def alphabetical(model, names):
+        return {name: torch.zeros_like(model.get_parameter(name)) for name in names}
+
+    first = prune(make_net(), "random", sparsity=0.5, seed=torch.Generator())
+    masks = prune(make_net(), alphabetical, sparsity=0.5, allocation=first, prunable=(name for name in first))
+    found = masks.provenance
+    assert found["method"].endswith("alphabetical") and found["allocation"] == f"masks {first.digest}"
+    assert found["prunable"] == list(first) and first.provenance["seed"] is None
+
+
+def test_the_hash_is_of_the_weights_as_they_are_scored():
+    def digest(net):
+        return prune(net, "random", sparsity=0.5).provenance["weights_sha256"]
+
+    net, masked = make_net(), by_masks(make_net())
+    assert digest(net) == digest(nn.DataParallel(make_net()))
+    assert digest(net) != digest(masked) == digest(remove_masks(masked))
+    expected = hashlib.sha256()
+    for name in ("0.weight", "4.weight", "5.weight"):
+        weight = net.get_parameter(name).detach()
+        expected.update(f"{name} torch.float32 {tuple(weight.shape)}\n".encode() + weight.numpy().tobytes())
+    assert digest(net) == expected.hexdigest()
+
+
 # the prunable set
 
 
@@ -205,23 +328,6 @@ def test_tied_parameters_are_pruned_once_under_their_first_name(prunable):
     assert list(prune(pruned, "random", sparsity=0.9)) == ["0.weight"]
 
 
-@pytest.mark.parametrize(
-    "layer", [nn.Linear(2, 3), nn.Conv1d(1, 1, 2), nn.Conv3d(1, 1, 2), nn.ConvTranspose2d(1, 1, 2)], ids=str
-)
-def test_a_single_layer_is_a_model(layer):
-    assert prunable_names(layer, "weights") == ["weight"]
-    assert prunable_names(layer, "paper") == ["weight", "bias"]
-
-
-@pytest.mark.parametrize("prunable", ["weights", "paper"])
-def test_masked_and_torch_pruned_models_have_the_set_of_the_dense_one(prunable):
-    dense = prunable_names(make_net(), prunable)
-    masked = prune(make_net(), "random", sparsity=0.5, prunable="paper").apply(make_net())
-    pruned = by_torch(make_net())
-    torch_prune.random_unstructured(pruned[5], "bias", 1)
-    assert prunable_names(masked, prunable) == prunable_names(pruned, prunable) == dense
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_a_data_parallel_model_has_the_masks_of_the_plain_one(method):
     masks = prune(nn.DataParallel(make_net()), method, sparsity=0.5, **METHODS[method])
@@ -249,37 +355,17 @@ def test_sparsity_is_a_keyword():
 
 
 def test_a_method_must_be_known():
-    with pytest.raises(UnknownNameError, match=r"`method` must be one of random, magnitude, snip; got 'snap'\. Did"):
+    with pytest.raises(UnknownNameError, match=r"`method` must be one of random, magnitude, .+; got 'snap'\. Did you"):
         prune(make_net(), "snap", sparsity=0.5)
     with pytest.raises(UnknownNameError, match=r"got 3\. Or pass a callable"):
         prune(make_net(), 3, sparsity=0.5)
+    with pytest.raises(UnknownNameError, match=r"`method` must be one of .+; got 'snap'\. Did you"):
+        scores(make_net(), "snap")
 
 
 def test_connection_sensitivity_needs_data():
-    with pytest.raises(ArgumentError, match="`data` must be given for 'snip'"):
+    with pytest.raises(ArgumentError, match="`data` must be given"):
         prune(make_net(), "snip", sparsity=0.5)
-
-
-def test_a_set_must_be_known():
-    with pytest.raises(UnknownNameError, match=r"`prunable` must be one of weights, paper; got 'all'\. Or pass a"):
-        prune(make_net(), "random", sparsity=0.5, prunable="all")
-    with pytest.raises(UnknownNameError, match="`prunable` must be one of weights, paper; got 3"):
-        prune(make_net(), "random", sparsity=0.5, prunable=3)
-
-
-def test_a_name_of_the_set_must_be_a_parameter():
-    with pytest.raises(
-        UnknownNameError, match=r"`prunable` must be one of 0\.weight, .+; got '5\.wieght'\. Did you mean"
-    ):
-        prune(make_net(), "random", sparsity=0.5, prunable=["0.weight", "5.wieght"])
-
-
-@pytest.mark.parametrize(
-    ("net", "prunable"), [(nn.ReLU(), "weights"), (nn.BatchNorm1d(3), "paper"), (nn.Linear(2, 2), [])]
-)
-def test_the_set_must_not_be_empty(net, prunable):
-    with pytest.raises(ArgumentError, match=r"`prunable` must name at least one parameter; .+ Pass parameter names"):
-        prune(net, "random", sparsity=0.5, prunable=prunable)
 
 
 def test_a_layer_with_a_computed_weight_is_not_left_out_silently():
@@ -302,8 +388,14 @@ def test_a_layer_with_a_computed_weight_is_not_left_out_silently():
         ),
         (lambda names: {"weight": 1.0}, ShapeError, r"got float\. Return one tensor per name"),
         (lambda names: {"weight": torch.full((2, 3), float("nan"))}, NonFiniteError, "those of 'weight' are"),
+        (lambda names: {"weight": torch.ones(2, 3) * 1j}, DtypeError, r"real numbers; got torch\.complex64\. Take abs"),
+        (
+            lambda names: {"weight": torch.ones(2, 3), "bias": torch.ones(2)},
+            ArgumentError,
+            r"must score the prunable set alone; got 'bias' besides\. Return scores for the names",
+        ),
     ],
-    ids=["nothing", "no score", "wrong shape", "a number", "NaN"],
+    ids=["nothing", "no score", "wrong shape", "a number", "NaN", "complex", "more"],
 )
 def test_a_callable_must_score_every_name(returned, error, match):
     with pytest.raises(error, match=match):
