@@ -16,8 +16,9 @@ ALLOWED = {  # part of the package -> the parts it may import; "" is the package
     **dict.fromkeys(BOTTOM - {"errors"}, BOTTOM),
     **{part: BOTTOM | {part} for part in SIBLINGS},
     "checkpoint": BOTTOM | {"checkpoint", "models"},
-    "experiments": BOTTOM | SIBLINGS | {"checkpoint", "experiments"},
-    "cli": BOTTOM | SIBLINGS | {"checkpoint", "experiments", "cli", ""},
+    "interchange": BOTTOM | {"checkpoint", "interchange"},
+    "experiments": BOTTOM | SIBLINGS | {"checkpoint", "interchange", "experiments"},
+    "cli": BOTTOM | SIBLINGS | {"checkpoint", "interchange", "experiments", "cli", ""},
     "__main__": {"cli"},
 }
 TALKERS = {"cli", "__main__"}
@@ -97,6 +98,8 @@ def test_every_file_has_its_place_in_the_order():
         "upwards from the bottom": ("masks.py", "from jacprobe.probe import spectra"),
         "upwards, relative": ("masks.py", "from .probe import spectra"),
         "errors import nothing": ("errors.py", "from jacprobe.masks import Masks"),
+        "checkpoint and interchange": ("checkpoint/reading.py", "from jacprobe.interchange import read_masks"),
+        "interchange and pruning": ("interchange/reading.py", "from jacprobe.pruning import prune"),
         "checkpoint and pruning": ("checkpoint/reading.py", "from jacprobe.pruning import prune"),
         "models and checkpoint": ("models/mlp.py", "from jacprobe.checkpoint import load_model"),
         "experiments and cli": ("experiments/sweep.py", "from jacprobe.cli import main"),
@@ -127,6 +130,7 @@ def test_a_violation_is_caught(tmp_path, file, text):
         ("probe/spectra.py", "from jacprobe.masks import Masks\nfrom ..errors import ModelError\nimport numpy"),
         ("provenance.py", "from jacprobe import __version__"),
         ("checkpoint/reading.py", "from jacprobe.models import build"),
+        ("interchange/reading.py", "from jacprobe.checkpoint import read_checkpoint"),
         ("experiments/sweep.py", "from jacprobe.probe import spectra\nfrom jacprobe.plotting import plot_layers"),
         ("cli/demo.py", "import jacprobe as jp\nimport sys\nprint(sys.argv)"),
         ("__main__.py", "import sys\nfrom jacprobe.cli import main\nsys.exit(main())"),

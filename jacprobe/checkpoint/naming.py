@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune
 
 from jacprobe.errors import CheckpointError
 from jacprobe.masks import Masks
+from jacprobe.masks.removal import bake_masks
 
 # Keys under which training scripts keep the weights, in order of preference.
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "state_dict_ema",
@@ -61,7 +61,7 @@ def plain_state(state: Mapping[str, object]) -> tuple[dict[str, Tensor], Masks, 
     CheckpointError
         A mask has another shape than its weight or holds other values than 0 and 1, or two keys mean one parameter.
     """
-    tensors, notes = _strip_prefixes({key: item for key, item in state.items() if isinstance(item, Tensor)})
+    tensors, notes = strip_prefixes({key: item for key, item in state.items() if isinstance(item, Tensor)})
     if len(tensors) < len(state):
         notes.append("left out the extra state of modules")
     groups = {key: _mask_group(key, tensors) for key in tensors}
@@ -84,9 +84,9 @@ def plain_state(state: Mapping[str, object]) -> tuple[dict[str, Tensor], Masks, 
     return plain, Masks(masks), tuple(notes)
 
 
-def binary_mask(mask: Tensor, key: str, weight: Tensor) -> Tensor:
-    """Return `mask` as bool tensor after checking its shape and that it holds only 0 and 1."""
-    if mask.shape != weight.shape:
+def binary_mask(mask: Tensor, key: str, weight: Tensor | None = None) -> Tensor:
+    """Return `mask` as bool tensor after checking that it holds only 0 and 1, and has the shape of `weight`."""
+    if weight is not None and mask.shape != weight.shape:
         raise CheckpointError(
             f"a mask must have the shape of its weight; {key!r} is {tuple(mask.shape)} for {tuple(weight.shape)}"
         )
@@ -95,10 +95,11 @@ def binary_mask(mask: Tensor, key: str, weight: Tensor) -> Tensor:
     return mask != 0
 
 
-def _strip_prefixes(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+def strip_prefixes(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return `tensors` without the prefixes of ``DataParallel`` and ``torch.compile``, and notes on them."""
     notes = []
     while True:
-        if all(key.startswith("module.") for key in tensors):
+        if tensors and all(key.startswith("module.") for key in tensors):
             prefix, renamed = "module.", {key.removeprefix("module."): item for key, item in tensors.items()}
         elif any("_orig_mod." in key for key in tensors):
             prefix, renamed = "_orig_mod.", {key.replace("_orig_mod.", ""): item for key, item in tensors.items()}
@@ -143,12 +144,5 @@ def plain_module(module: nn.Module) -> Masks:
     for owner, name in pruned:
         binary_mask(owner._buffers[f"{name}_mask"], f"{name}_mask", owner._parameters[f"{name}_orig"])
     masks = Masks.of(module)
-    for owner, name in pruned:
-        original, mask = owner._parameters.pop(f"{name}_orig"), owner._buffers.pop(f"{name}_mask")
-        vars(owner).pop(name, None)  # the product that the hook left behind
-        for identifier, hook in list(owner._forward_pre_hooks.items()):
-            if isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == name:
-                del owner._forward_pre_hooks[identifier]
-        weight = torch.where(mask != 0, original.detach(), 0)
-        owner.register_parameter(name, nn.Parameter(weight, original.requires_grad))
+    bake_masks(module)
     return masks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from jacprobe.checkpoint.naming import plain_state
 from jacprobe.checkpoint.reading import FORMAT, VERSION
 from jacprobe.errors import ArgumentError, CheckpointError, DtypeError
 from jacprobe.models import build
+from jacprobe.provenance import plain_facts
 
 
 def save_model(
@@ -61,10 +61,10 @@ def save_model(
             f"`model` must be one of jacprobe's networks; got {type(model).__name__}. Save its state dict with"
             " torch.save and load it with `model`."
         )
-    spec = _plain("model", model.jacprobe_spec)
+    spec = plain_facts("model", model.jacprobe_spec)
     shape = spec["arguments"]["input_shape"] if input_shape is None else [int(side) for side in input_shape]
     versions = {"jacprobe": __version__, "torch": str(torch.__version__)}
-    facts = _plain("provenance", versions | dict(provenance or {}))
+    facts = plain_facts("provenance", versions | dict(provenance or {}))
     state, masks, _ = plain_state(model.state_dict())
     own = build(spec["name"], **spec["arguments"]).state_dict()
     try:
@@ -84,11 +84,3 @@ def save_model(
     with atomic_path(path, overwrite=overwrite) as temporary, open(temporary, "wb") as handle:
         torch.save(payload, handle)  # to a handle: the same model gives the same bytes, whatever the file is called
     return Path(path)
-
-
-def _plain(name: str, value: Mapping[str, Any]) -> Any:
-    """Return `value` as JSON would give it back."""
-    try:
-        return json.loads(json.dumps(dict(value), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"`{name}` must hold what JSON can hold; {error}. Use numbers and strings.") from error
