@@ -12,8 +12,11 @@ from collections.abc import Sequence
 import typer
 
 from jacprobe import __version__
+from jacprobe.cli.convert import convert
 from jacprobe.cli.demo import demo
 from jacprobe.cli.info import info
+from jacprobe.cli.prune import prune
+from jacprobe.cli.sensitivity import sensitivity
 from jacprobe.cli.spectrum import spectrum
 from jacprobe.errors import JacprobeError
 
@@ -27,7 +30,10 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(spectrum)
+app.command()(prune)
+app.command()(sensitivity)
 app.command()(info)
+app.command()(convert)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,17 +1,22 @@
-"""Error messages of the library in the words of the command line."""
+"""Options that several commands have: how they are read, and the library's messages in their words."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+
+import typer
 
 from jacprobe.errors import JacprobeError
 
 _SAME = ("data", "split", "input_shape", "device", "dtype", "accuracy", "epsilon", "work", "memory", "method",
-         "num_values", "num_probes", "num_steps")
+         "num_values", "num_probes", "num_steps", "sparsity", "loss", "prunable", "allocation", "min_kept", "schedule",
+         "num_rounds", "revival", "batch_norm", "masks")
 _OPTION = {**{name: f"--{name.replace('_', '-')}" for name in _SAME},
-           "num": "--num-inputs", "root": "--data-root", "inputs": "--data", "segments": "--segment"}
+           "num": "--num-inputs", "root": "--data-root", "inputs": "--data", "segments": "--segment",
+           "protected": "--protect", "arguments": "--argument"}
 
 
 @contextmanager
@@ -33,3 +38,30 @@ def naming_options() -> Iterator[None]:
         if text == str(error):
             raise
         raise JacprobeError(text) from error
+
+
+def parsed_shape(text: str | None) -> tuple[int, ...] | None:
+    """Return the shape that --input-shape names.
+
+    Examples
+    --------
+    >>> parsed_shape("1,28,28")
+    (1, 28, 28)
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--input-shape must be numbers such as 1,28,28; got {text!r}.") from None
+
+
+def check_output_option(option: str, path: Path | None, suffixes: Sequence[str], *, overwrite: bool) -> None:
+    """Check, before long work, the suffix of an output and that it can be written."""
+    from jacprobe.atomic import check_output
+
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise typer.BadParameter(f"{option} must end in {', '.join(suffixes)}; got {str(path)!r}.")
+    check_output(path, overwrite=overwrite)

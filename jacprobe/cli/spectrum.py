@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jacprobe.cli.options import naming_options
+from jacprobe.cli.options import check_output_option, naming_options, parsed_shape
 from jacprobe.cli.sentences import accuracy_note, remarks, verdict
 
 if TYPE_CHECKING:
@@ -66,14 +66,15 @@ def spectrum(
     from jacprobe.data.standard import STANDARD_NAMES
     from jacprobe.errors import ArgumentError
 
-    _check_outputs(output, plot, overwrite=overwrite)
+    check_output_option("--output", output, _OUTPUTS, overwrite=overwrite)
+    check_output_option("--plot", plot, _PLOTS, overwrite=overwrite)
     kinds = [kind for kind, wanted in {"layers": layers, "modules": modules, "end_to_end": end_to_end,
                                        "cumulative": cumulative}.items() if wanted]
     pairs = [_pair(text) for text in segment or []]
     kinds = kinds or ([] if pairs else ["layers", "end_to_end"])
     if plot is not None and "layers" not in kinds:
         raise typer.BadParameter("--plot draws layers; add --layers.")
-    asked = _shape(input_shape)
+    asked = parsed_shape(input_shape)
     checkpoint = jp.read_checkpoint(file, trust_file=trust_file)
     shape = asked or checkpoint.input_shape
     images = _images(data, split, num_inputs, data_root, seed, shape)
@@ -99,31 +100,11 @@ def spectrum(
         _print(result, file.name, _inputs_label(result))
 
 
-def _check_outputs(output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
-    from jacprobe.atomic import check_output
-
-    for path, suffixes, option in ((output, _OUTPUTS, "--output"), (plot, _PLOTS, "--plot")):
-        if path is None:
-            continue
-        if path.suffix.lower() not in suffixes:
-            raise typer.BadParameter(f"{option} must end in {', '.join(suffixes)}; got {str(path)!r}.")
-        check_output(path, overwrite=overwrite)
-
-
 def _pair(text: str) -> tuple[str, str]:
     source, separator, target = text.partition(":")
     if not (source and separator and target):
         raise typer.BadParameter(f"--segment must name two sites, A:B; got {text!r}.")
     return source, target
-
-
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"--input-shape must be numbers such as 1,28,28; got {text!r}.") from None
 
 
 def _images(data: str, split: str, num: int | None, root: Path | None, seed: int | None, shape: tuple | None

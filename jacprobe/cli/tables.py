@@ -15,11 +15,12 @@ _PIPED_WIDTH = 200  # a file or pipe has no width of its own; nothing may be cut
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, num_left: int = 1) -> None:
     """Print rows of texts on stdout; the first `num_left` columns are names, the others numbers."""
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, header_style="bold",
-                  pad_edge=False, collapse_padding=True)
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     for i, column in enumerate(columns):
         table.add_column(escape(column), justify="left" if i < num_left else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
     width = max(80, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _PIPED_WIDTH
-    Console(width=width, highlight=False).print(table)
+    console = Console(width=width, highlight=False)
+    console.print(escape(title), style="bold", soft_wrap=True)  # a title of the table would wrap at its width
+    console.print(table)

@@ -1,4 +1,4 @@
-"""Figures of spectra: values in, Axes or Figure out. Importing this package loads no plotting library."""
+"""Figures of spectra, scores and masks: values in, Axes or Figure out. Importing it loads no plotting library."""
 
 import lazy_loader
 

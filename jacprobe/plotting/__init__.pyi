@@ -1,3 +1,11 @@
 from .layerdata import layers_data as layers_data
 from .layers import draw_layers as draw_layers
 from .layers import plot_layers as plot_layers
+from .masks import draw_mask as draw_mask
+from .masks import mask_image as mask_image
+from .scatter import draw_sensitivity_scatter as draw_sensitivity_scatter
+from .sensitivity import draw_sensitivity as draw_sensitivity
+from .sensitivitydata import sensitivity_bins as sensitivity_bins
+from .sensitivitydata import sensitivity_data as sensitivity_data
+from .sensitivitydata import sensitivity_points as sensitivity_points
+from .sensitivityfigure import plot_sensitivity as plot_sensitivity

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -16,7 +14,18 @@ from matplotlib.figure import Figure
 from jacprobe.errors import ArgumentError, DtypeError
 from jacprobe.plotting.layerdata import check_sets, layer_order, layer_table, violin_points
 from jacprobe.plotting.marks import draw_marks, draw_ranges, draw_strip
-from jacprobe.plotting.style import GROUP, INK, QUIET, TINY, SelfShowingFigure, Sizes, name_ticks, value_ticks
+from jacprobe.plotting.style import (
+    GROUP,
+    INK,
+    QUIET,
+    TINY,
+    SelfShowingFigure,
+    Sizes,
+    axes_of,
+    check_positive,
+    name_ticks,
+    value_ticks,
+)
 from jacprobe.results import SpectrumSet
 
 _PALETTE = seaborn.color_palette("colorblind")
@@ -86,10 +95,7 @@ def draw_layers(
         raise DtypeError("`result` must be one SpectrumSet; got a mapping. Use `plot_layers` for several.")
     results = {label or "": result} if check_sets(result, "result") else {}
     epsilon = _check_epsilon(epsilon, results)
-    if ax is None:
-        ax = SelfShowingFigure(layout="constrained").add_subplot()
-    elif not isinstance(ax, Axes):
-        raise DtypeError(f"`ax` must be a matplotlib Axes; got {type(ax).__name__}. Leave it out for a new figure.")
+    ax = axes_of(ax)
     if color is not None and not is_color_like(color):
         raise ArgumentError(f"`color` must be a matplotlib color; got {color!r}. Give a name such as 'tab:blue'.")
     table = _layout(results, [_PALETTE[0] if color is None else color], end_to_end=include_end_to_end)
@@ -145,8 +151,8 @@ def plot_layers(
     epsilon = _check_epsilon(epsilon, named)
     if width is None:
         width = min(max(1.2 + 0.36 * (len(layer_order(named)) + 1.5) * max(2, len(named)), 4.5), 14)
-    width = _check_positive(width, "width")
-    height = _check_positive(min(max(0.5 * width, 2.5), 4.2) if height is None else height, "height")
+    width = check_positive(width, "width")
+    height = check_positive(min(max(0.5 * width, 2.5), 4.2) if height is None else height, "height")
     figure = SelfShowingFigure(figsize=(width, height), layout="constrained")
     table = _layout(named, _PALETTE, end_to_end=end_to_end)
     ax = _draw(figure.add_subplot(), table, epsilon=epsilon, log=log, violin={})
@@ -165,13 +171,7 @@ def _check_epsilon(epsilon: float | None, results: Mapping[str, SpectrumSet]) ->
             texts = ", ".join(f"{value:g}" for value in sorted(found))
             raise ArgumentError(f"`epsilon` must be one for all sets; they have {texts}. Pass `epsilon`.")
         epsilon = found.pop()
-    return _check_positive(epsilon, "epsilon")
-
-
-def _check_positive(value: float, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
-        raise ArgumentError(f"`{name}` must be a finite number above 0; got {value!r}. Choose a positive one.")
-    return float(value)
+    return check_positive(epsilon, "epsilon")
 
 
 def _layout(results: Mapping[str, SpectrumSet], colors: Sequence[object], *, end_to_end: bool) -> pd.DataFrame:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
+from numbers import Real
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from jacprobe.errors import ArgumentError, DtypeError
+
 INK = "0.15"
 QUIET = "0.45"
 GROUP = 0.8  # share of a slot that its violins fill
 TINY = 1e-300  # the lower edge of what reaches zero, on a logarithmic axis
+LEAST_TYPE = 4.5  # points
 _MAX_NAME = 22
 
 
@@ -25,6 +30,22 @@ class SelfShowingFigure(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png")
         return buffer.getvalue()
+
+
+def axes_of(ax: Axes | None) -> Axes:
+    """Return `ax`, or the Axes of a new figure without pyplot."""
+    if ax is None:
+        return SelfShowingFigure(layout="constrained").add_subplot()
+    if not isinstance(ax, Axes):
+        raise DtypeError(f"`ax` must be a matplotlib Axes; got {type(ax).__name__}. Leave it out for a new figure.")
+    return ax
+
+
+def check_positive(value: float, name: str) -> float:
+    """Return `value` as a float after checking that it is a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+        raise ArgumentError(f"`{name}` must be a finite number above 0; got {value!r}. Choose a positive one.")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -61,7 +82,7 @@ def name_ticks(ax: Axes, positions: list[float], names: list[str], sizes: Sizes)
     """Write `names` under `ax`, literally: level where they fit, else slanted, else upright, and long ones elided."""
     short = [elide(name) for name in names]
     broken = [name.replace(" ", "\n") for name in short]
-    font = min(sizes.font, max(0.9 * sizes.slot, 4.5))
+    font = min(sizes.font, max(0.9 * sizes.slot, LEAST_TYPE))
     longest = max(len(line) for name in broken for line in name.split("\n"))
     if 0.6 * font * longest <= 0.95 * sizes.slot:
         short, turn = broken, {}
@@ -84,6 +105,17 @@ def elide(name: str) -> str:
     return name if len(name) <= _MAX_NAME else f"{name[:6]}…{name[6 - _MAX_NAME + 3:]}"
 
 
+def short_name(name: str) -> str:
+    """Return the name of a layer for that of its weight; other parameters keep theirs.
+
+    Examples
+    --------
+    >>> short_name("fc1.weight"), short_name("fc1.bias"), short_name("weight")
+    ('fc1', 'fc1.bias', 'weight')
+    """
+    return name.removesuffix(".weight")
+
+
 def value_ticks(ax: Axes, *, log: bool, font: float) -> None:
     """Give the y axis few plain numbers, also where a logarithmic axis spans less than a decade."""
     low, high = ax.get_ylim()
@@ -92,15 +124,22 @@ def value_ticks(ax: Axes, *, log: bool, font: float) -> None:
         locator = MaxNLocator(5) if wide < 5 else LogLocator(subs=(1, 2, 5) if wide < 100 else (1,), numticks=8)
         ax.yaxis.set_major_locator(locator)
         ax.yaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_major_formatter(FuncFormatter(_plain_number))
+        ax.yaxis.set_major_formatter(FuncFormatter(plain_number))
     ax.tick_params(axis="y", labelsize=font)
     ax.grid(axis="y", color="0.92", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _plain_number(value: float, _position: int) -> str:
-    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")
+def plain_number(value: float, _position: int = 0) -> str:
+    """Return a number as briefly as an axis wants it.
+
+    Examples
+    --------
+    >>> [plain_number(value) for value in (0.5, 1e-5, 2e10)]
+    ['0.5', '1e-5', '2e10']
+    """
+    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
 def percent(share: float) -> str:

@@ -20,7 +20,8 @@ def shell(*arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run([*_COMMAND, *arguments], capture_output=True, text=True, timeout=120, check=False, **options)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["spectrum", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["spectrum", "--help"], ["prune", "--help"],
+                                       ["sensitivity", "--help"]])
 def test_help_and_version_import_no_heavy_library(arguments):
     code = ("import sys; from jacprobe.cli import main; main(sys.argv[1:]);"
             "print(sorted({'torch', 'numpy', 'pandas', 'matplotlib', 'sklearn'} & set(sys.modules)))")
