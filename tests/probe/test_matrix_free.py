@@ -1,7 +1,5 @@
 """Matrix-free methods over chunks of inputs and over the range of float32, against NumPy and exact spectra."""
 
-import resource
-
 import numpy as np
 import pytest
 import torch
@@ -9,6 +7,8 @@ from oracles import randomized, seeded_normal, singular_values
 from torch import nn
 
 import jacprobe as jp
+from jacprobe.linop import Diagonal, Matrix, Product
+from jacprobe.probe.methods import TwoMoments
 
 METHODS = ("density", "moments", "largest")
 
@@ -103,15 +103,23 @@ def test_the_chance_of_a_wrong_upper_end_is_shared_by_all_inputs():
     assert (certain.confidence, float(certain.bounds[1].max())) == (1, 0)
 
 
-def test_moments_keep_to_the_memory_they_are_given():
-    net = nn.Sequential(_linear(500, 500), nn.ReLU())
-    inputs = seeded_normal(1000, 500)
-    for num_probes in (1, 40):  # the first run loads what stays
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        found = _layer(net, inputs, method="moments", memory="50MB", num_probes=num_probes)
-    assert found.moments.mean_square.shape == (1000,)
-    extra = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    assert extra < 100e6  # the products of all probes would need 240 MB
+class Watched(Matrix):
+    """A matrix that notes the most numbers that a block of vectors had."""
+
+    most = 0
+
+    def _apply(self, matrix, block):
+        self.most = max(self.most, block.numel())
+        return super()._apply(matrix, block)
+
+
+@pytest.mark.parametrize("memory", [1e4, 1e5, 1e9])
+def test_moments_keep_to_the_memory_they_are_given(memory):
+    diagonal, matrix = Diagonal(seeded_normal(20, 50)), Watched(seeded_normal(50, 50))
+    parts = TwoMoments(num_probes=40, seed=0, memory=memory).solve(Product([diagonal, matrix]), 20, 0)
+    assert parts["mean_square"].shape == (20,)
+    assert matrix.most * 4 * 6 <= memory  # three blocks on either side
+    assert matrix.most == 20 * 40 * 50 or memory < 1e9
 
 
 @pytest.mark.parametrize("method", METHODS)
