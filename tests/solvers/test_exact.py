@@ -234,3 +234,20 @@ def test_a_narrow_network_costs_less_than_its_matrix():
     tokens = Product([Diagonal(_random(NUM, 40)), Matrix(_random(10, 10), copies=4)])
     assert exact_cost(tokens, gram=True).operations < exact_cost(
         Product([Diagonal(_random(NUM, 40)), Matrix(_random(40, 40))]), gram=True).operations / 10
+
+
+@pytest.mark.parametrize("noise, taken", [(1e-8, True), (1e-3, False)], ids=["rounding", "more than rounding"])
+def test_an_isometry_is_taken_for_one_up_to_rounding_only(noise, taken):
+    """The values of D W are those of D where the rows of W are orthonormal; the spread of W is in the error."""
+    rows = 2 * torch.linalg.qr(seeded_normal(9, 6, dtype=torch.float64)).Q.mT
+    matrix = rows + noise * seeded_normal(6, 9, seed=1, dtype=torch.float64)
+    entries = seeded_normal(4, 6, seed=2)
+    entries[0, 2] = 0
+    product = Product([Diagonal(entries), Matrix(matrix.float())])
+    solver = ExactSolver(gram=True)
+    values, zeros = solver(product, 4)
+    expected = torch.linalg.svdvals(entries.double().unsqueeze(2) * matrix.float().double())
+    assert float((values - expected).abs().max()) <= solver.error(product) * float(expected.max())
+    assert zeros.tolist() == [1, 0, 0, 0]
+    sorted_entries = 2 * entries.double().abs().sort(dim=1, descending=True).values
+    assert (float((values - sorted_entries).abs().max()) < 1e-5) == taken
