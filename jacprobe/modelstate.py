@@ -24,7 +24,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
 
     Training flags, plain attributes, hooks and all other dictionaries, lists and sets of the modules come back as they
     were: the very objects, with the same items; what the items hold is not looked at. Buffers are safe when the block
-    runs the model through `torch.func.functional_call` on a `detached_state`, as every caller here does.
+    runs the model by `run_on` a `detached_state`, as every caller here does.
     """
     modules = list(model.modules())
     attributes = [dict(vars(module)) for module in modules]
@@ -48,11 +48,12 @@ def preserved(model: nn.Module) -> Iterator[None]:
 
 
 def copy_model(model: nn.Module) -> nn.Module:
-    """Return a deep copy of `model`, also where a pruning hook left a non-leaf tensor as plain attribute.
+    """Return a deep copy of `model`, also where a forward pass left non-leaf tensors as plain attributes.
 
     Notes
     -----
-    ``copy.deepcopy`` refuses non-leaf tensors (pytorch#37322); they are derived values and are copied detached. It
+    ``copy.deepcopy`` refuses non-leaf tensors (pytorch#37322), such as the product of a pruning hook and the list of
+    weights that a recurrent module with parametrisations keeps; they are derived values and are copied detached. It
     leaves original and copy of a parametrised module with one class made for it, where torch keeps the property of each
     parametrised tensor: to add or remove one in the copy would break the original. Each copy gets a class of its own.
 
@@ -64,8 +65,9 @@ def copy_model(model: nn.Module) -> nn.Module:
     memo: dict[int, object] = {}
     for module in model.modules():
         for value in vars(module).values():
-            if isinstance(value, Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
+            for item in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(item, Tensor) and not item.is_leaf:
+                    memo[id(item)] = item.detach().clone()
     try:
         copied = copy.deepcopy(model, memo)
     except (RuntimeError, TypeError) as error:
@@ -86,7 +88,7 @@ def detached_state(
 ) -> dict[str, Tensor]:
     """Return copies of all parameters and buffers by qualified name, floating tensors cast to `dtype`.
 
-    Tied parameters share one copy, so that ``functional_call`` sees them tied. With `channels_last`, tensors of four
+    Tied parameters share one copy, so that the model stays tied. With `channels_last`, tensors of four
     axes lie in that order in memory.
     """
     copies: dict[int, Tensor] = {}
@@ -101,6 +103,35 @@ def detached_state(
     return state
 
 
+def run_on(model: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> object:
+    """Return ``model(inputs)`` with the tensors of `state`, such as a `detached_state`, in place of its own.
+
+    ``torch.func.functional_call`` swaps tensors by name: of a module that is registered under two names it swaps each
+    one twice, and puts the wrong one back. Here each tensor of a module goes by the first name of the module.
+    """
+    names = [f"{path}.{attribute}".lstrip(".") for path, module in model.named_modules()
+             for attribute in (*module._parameters, *module._buffers)]
+    given = {name: state[name] for name in names if name in state}
+    return torch.func.functional_call(model, given, (inputs,), tie_weights=False)
+
+
+def check_is_module(model: nn.Module) -> None:
+    """Check that `model` is a module of Python.
+
+    Raises
+    ------
+    DtypeError
+        It is none.
+    ModelError
+        It is a program of TorchScript.
+    """
+    if not isinstance(model, nn.Module):
+        raise DtypeError(f"`model` must be a torch.nn.Module; got {type(model).__name__}. Load or build one first.")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(f"`model` must be a module of Python; got {type(model).__name__} of TorchScript, which cannot"
+                         " be hooked. Pass the model that it was made from.")
+
+
 def check_module(model: nn.Module) -> None:
     """Check that `model` is a module whose parameters and buffers all have a shape.
 
@@ -109,10 +140,9 @@ def check_module(model: nn.Module) -> None:
     DtypeError
         `model` is no ``torch.nn.Module``.
     ModelError
-        A lazy parameter has no shape yet, or one has no numbers.
+        It is a program of TorchScript, a lazy parameter has no shape yet, or one has no numbers.
     """
-    if not isinstance(model, nn.Module):
-        raise DtypeError(f"`model` must be a torch.nn.Module; got {type(model).__name__}. Load or build one first.")
+    check_is_module(model)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if isinstance(tensor, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
             raise ModelError(f"`model` must be initialised; {name!r} has no shape yet. Run one batch through it first.")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pickle
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,7 @@ from torch import Tensor
 from jacprobe.checkpoint.archives import read_archive
 from jacprobe.checkpoint.opcodes import PickleFacts, list_names, scan_pickle
 from jacprobe.checkpoint.revival import ALLOWED_NAMES, MODULE_NAMES, revive, stand_ins_registered
-from jacprobe.errors import CheckpointError, UntrustedFileError
+from jacprobe.errors import CheckpointError, JacprobeError, UntrustedFileError
 
 _LEGACY_PICKLES = 5  # magic number, protocol, system, object, storage keys
 _TRUST = "pass `trust_file=True` (`--trust-file` at the shell) to run them if you trust who made it"
@@ -30,9 +34,16 @@ DAMAGED = (
     pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
     AssertionError, OverflowError, MemoryError, struct.error,
 )
+_UNREADABLE = (ValueError, struct.error, IndexError, OverflowError, MemoryError)  # what scanning a pickle raises
 
 
-def file_bytes(path: Path) -> bytes:
+def read_file(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Return the bytes of a file, and its path, digest and size by the names of those fields."""
+    data = _file_bytes(path)
+    return data, {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+
+def _file_bytes(path: Path) -> bytes:
     if path.is_dir():
         raise CheckpointError(f"`{path}` must be a model or mask file; it is a folder. Name the file in it.")
     if not path.exists():
@@ -48,7 +59,18 @@ def file_bytes(path: Path) -> bytes:
     return data
 
 
-def damaged(path: Path, error: Exception) -> CheckpointError:
+@contextmanager
+def whole(path: Path, errors: tuple[type[Exception], ...] = DAMAGED) -> Iterator[None]:
+    """Say of what a reader raises in the block that the file is damaged; errors of jacprobe pass."""
+    try:
+        yield
+    except errors as error:
+        if isinstance(error, JacprobeError):
+            raise
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
     reason = (str(error).strip().partition("\n")[0] or type(error).__name__)[:200]
     return CheckpointError(f"`{path}` must be a whole model file; reading it failed ({reason}). Save it again.")
 
@@ -57,15 +79,15 @@ def looks_like_safetensors(data: bytes, path: Path) -> bool:
     return path.suffix == ".safetensors" or (data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8)
 
 
-def load_safetensors(data: bytes, path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, at least one."""
-    try:
-        tensors = safetensors.torch.load(data)
-    except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise damaged(path, error) from error
+def load_safetensors(data: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file, at least one, in the order of the file, and its metadata."""
+    with whole(path, (safetensors.SafetensorError, ValueError, KeyError, RuntimeError)):
+        tensors = safetensors.torch.load(data)  # in any order; checks the header
     if not tensors:
         raise CheckpointError(f"`{path}` must hold tensors; it is a safetensors file with none. Save it again.")
-    return tensors
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    metadata = header.pop("__metadata__", None) or {}
+    return {name: tensors[name] for name in header}, metadata
 
 
 def load_object(data: bytes, path: Path, *, trust_file: bool | None) -> tuple[object, tuple[str, ...]]:
@@ -109,10 +131,8 @@ def _archive_pickles(data: bytes, path: Path) -> tuple[list[PickleFacts], BytesI
 
 
 def _scan(content: bytes, path: Path) -> PickleFacts:
-    try:
+    with whole(path, _UNREADABLE):
         return scan_pickle(BytesIO(content))
-    except (ValueError, struct.error, IndexError, OverflowError, MemoryError) as error:
-        raise damaged(path, error) from error
 
 
 def _stream_pickles(data: bytes, path: Path) -> list[PickleFacts]:
@@ -120,14 +140,12 @@ def _stream_pickles(data: bytes, path: Path) -> list[PickleFacts]:
     stream = BytesIO(data)
     try:
         pickles = [scan_pickle(stream)]
-    except (ValueError, struct.error, IndexError, OverflowError, MemoryError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"`{path}` must be a model file; {_guess(data)}") from error
     if pickles[0].integer == torch.serialization.MAGIC_NUMBER:
         while len(pickles) < _LEGACY_PICKLES:
-            try:
+            with whole(path, _UNREADABLE):
                 pickles.append(scan_pickle(stream))
-            except (ValueError, struct.error, IndexError, OverflowError, MemoryError) as error:
-                raise damaged(path, error) from error
     return pickles
 
 

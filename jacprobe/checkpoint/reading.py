@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,18 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from jacprobe.checkpoint.contents import Checkpoint
-from jacprobe.checkpoint.loading import (
-    DAMAGED,
-    damaged,
-    file_bytes,
-    load_object,
-    load_safetensors,
-    looks_like_safetensors,
-    named,
-)
+from jacprobe.checkpoint.loading import load_object, load_safetensors, looks_like_safetensors, named, read_file, whole
 from jacprobe.checkpoint.naming import binary_mask, is_state_dict, plain_module, plain_state, unwrap
 from jacprobe.checkpoint.opcodes import list_names
-from jacprobe.errors import CheckpointError, JacprobeError
+from jacprobe.errors import CheckpointError
 from jacprobe.masks import Masks
 
 FORMAT = "jacprobe"
@@ -52,23 +43,13 @@ def read_checkpoint(path: str | os.PathLike, *, trust_file: bool = False) -> Che
         The file is missing, empty, damaged, or holds no model.
     """
     path = Path(path)
-    data = file_bytes(path)
-    facts = {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    data, facts = read_file(path)
     if looks_like_safetensors(data, path):
-        return _read_safetensors(data, facts)
-    try:
+        state, masks, notes = named(path, plain_state, load_safetensors(data, path)[0])
+        return Checkpoint(format="safetensors", state_dict=state, masks=masks, notes=notes, **facts)
+    with whole(path):
         value, notes = load_object(data, path, trust_file=trust_file)
         return _checkpoint(value, notes, facts)
-    except DAMAGED as error:
-        if isinstance(error, JacprobeError):
-            raise
-        raise damaged(path, error) from error
-
-
-def _read_safetensors(data: bytes, facts: dict[str, Any]) -> Checkpoint:
-    path = facts["path"]
-    state, masks, notes = named(path, plain_state, load_safetensors(data, path))
-    return Checkpoint(format="safetensors", state_dict=state, masks=masks, notes=notes, **facts)
 
 
 def _checkpoint(value: object, notes: tuple[str, ...], facts: dict[str, Any]) -> Checkpoint:

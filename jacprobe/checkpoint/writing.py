@@ -15,8 +15,9 @@ from jacprobe.atomic import atomic_path
 from jacprobe.checkpoint.building import check_fit
 from jacprobe.checkpoint.naming import plain_state
 from jacprobe.checkpoint.reading import FORMAT, VERSION
-from jacprobe.errors import ArgumentError, CheckpointError, DtypeError
+from jacprobe.errors import ArgumentError, CheckpointError
 from jacprobe.models import build
+from jacprobe.modelstate import check_is_module
 from jacprobe.provenance import plain_facts
 
 
@@ -54,8 +55,7 @@ def save_model(
     OutputError
         The file exists or cannot be written.
     """
-    if not isinstance(model, nn.Module):
-        raise DtypeError(f"`model` must be a torch.nn.Module; got {type(model).__name__}. Load or build one first.")
+    check_is_module(model)
     if not isinstance(getattr(model, "jacprobe_spec", None), Mapping):
         raise ArgumentError(
             f"`model` must be one of jacprobe's networks; got {type(model).__name__}. Save its state dict with"

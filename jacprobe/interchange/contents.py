@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,15 +15,15 @@ from torch import Tensor, nn
 
 from jacprobe.checkpoint.loading import (
     DAMAGED,
-    damaged,
-    file_bytes,
     load_object,
     load_safetensors,
     looks_like_safetensors,
     named,
+    read_file,
+    whole,
 )
 from jacprobe.checkpoint.naming import is_state_dict, strip_prefixes, unwrap
-from jacprobe.errors import CheckpointError, JacprobeError
+from jacprobe.errors import CheckpointError
 from jacprobe.masks import Masks
 
 # What zipfile and NumPy raise on damaged archives besides what torch's reader does.
@@ -101,22 +99,14 @@ def read_content(path: Path) -> Content:
     CheckpointError
         The file is missing, empty or damaged.
     """
-    data = file_bytes(path)
-    facts = {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    data, facts = read_file(path)
     if looks_like_safetensors(data, path):
-        tensors = load_safetensors(data, path)  # has checked the header
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        metadata = header.pop("__metadata__", {})
-        in_order = {name: tensors[name] for name in header}  # the library gives them in any
-        return Content(container="safetensors", value=in_order, metadata=metadata, **facts)
+        tensors, metadata = load_safetensors(data, path)
+        return Content(container="safetensors", value=tensors, metadata=metadata, **facts)
     if _is_numpy_archive(data):
         return Content(container="NumPy", value=_arrays(data, path), **facts)
-    try:
+    with whole(path):
         return Content(container="torch", value=load_object(data, path, trust_file=None)[0], **facts)
-    except DAMAGED as error:
-        if isinstance(error, JacprobeError):
-            raise
-        raise damaged(path, error) from error
 
 
 def _is_numpy_archive(data: bytes) -> bool:
@@ -128,12 +118,7 @@ def _is_numpy_archive(data: bytes) -> bool:
 
 
 def _arrays(data: bytes, path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(BytesIO(data), allow_pickle=False) as archive:
-            if len(set(archive.files)) < len(archive.files):
-                raise CheckpointError(f"`{path}` must name each array once; some names appear twice. Save it again.")
-            return {name: archive[name] for name in archive.files}
-    except _DAMAGED_ARCHIVE as error:
-        if isinstance(error, JacprobeError):
-            raise
-        raise damaged(path, error) from error
+    with whole(path, _DAMAGED_ARCHIVE), np.load(BytesIO(data), allow_pickle=False) as archive:
+        if len(set(archive.files)) < len(archive.files):
+            raise CheckpointError(f"`{path}` must name each array once; some names appear twice. Save it again.")
+        return {name: archive[name] for name in archive.files}

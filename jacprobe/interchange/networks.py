@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from jacprobe.checkpoint.naming import is_state_dict, plain_state
-from jacprobe.errors import ArgumentError, DtypeError, ModelError
+from jacprobe.errors import ArgumentError, CheckpointError, DtypeError, ModelError
 from jacprobe.masks import KeepMask, Masks
 from jacprobe.masks.application import masks_on
 from jacprobe.masks.fitting import check_fits
@@ -25,13 +25,11 @@ def dense_weights(model: Network) -> dict[str, Tensor]:
     DtypeError
         `model` is neither a module nor a state dict.
     ModelError
-        A masked weight has another parametrisation too, so that it has no plain name.
+        A masked weight has another parametrisation too, so that it has no plain name; or a mask in a state dict is no
+        mask of its weight.
     """
     if not isinstance(model, nn.Module):
-        if not is_state_dict(model):
-            raise DtypeError(f"`model` must be a torch.nn.Module or a state dict; got {type(model).__name__}."
-                             " Load one first.")
-        return plain_state(model)[0]
+        return _plain(model)[0]
     check_module(model)
     names, left_out = {}, set()
     for name, owned in owned_parameters(model).items():
@@ -48,8 +46,19 @@ def dense_weights(model: Network) -> dict[str, Tensor]:
                              f" {others[0]}. Write the masks alone, or pass jp.remove_masks(model).")
         left_out |= {f"{owned.name.removesuffix('original')}{i}.mask" for i in range(len(entries))}
     state = unwrapped(model).state_dict()
-    return {names.get(key, key): tensor for key, tensor in state.items()
+    return {names.get(key, key.replace("_orig_mod.", "")): tensor for key, tensor in state.items()
             if key not in left_out and isinstance(tensor, Tensor)}
+
+
+def _plain(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Masks]:
+    """Return the tensors of a state dict by plain name, zero where masked, and its masks."""
+    if not is_state_dict(state):
+        raise DtypeError(f"`model` must be a torch.nn.Module or a state dict; got {type(state).__name__}."
+                         " Load one first.")
+    try:
+        return plain_state(state)[:2]
+    except CheckpointError as error:
+        raise ModelError(f"`model` must be a sound state dict: {error}. Pass that of the dense model.") from error
 
 
 def parameter_tensors(model: Network) -> dict[str, Tensor]:
@@ -104,7 +113,7 @@ def check_carried(masks: Masks, model: Network) -> None:
     ArgumentError
         It does.
     """
-    carried = Masks.of(model) if isinstance(model, nn.Module) else plain_state(model)[1]
+    carried = Masks.of(model) if isinstance(model, nn.Module) else _plain(model)[1]
     for name, mask in carried.items():
         if name not in masks or bool((masks[name] & ~mask).any()):
             raise ArgumentError(f"`model` must be dense or carry the masks to write; it removes weights of {name!r}"

@@ -67,8 +67,17 @@ def weight_mask_pairs(tensors: Mapping[str, Tensor]) -> Iterator[Pair]:
             yield Pair(key, weight)
 
 
+def _sure_pairs(tensors: Mapping[str, Tensor]) -> Iterator[Pair]:
+    """Find pairs of all conventions but masks under names that may mean something else."""
+    yield from torch_prune_pairs(tensors)
+    yield from parametrized_pairs(tensors)
+    yield from (pair for pair in weight_mask_pairs(tensors) if pair.mask.rpartition(".")[2] not in _BESIDE_WEIGHT)
+
+
 def read_pairs(content: Content, pairs: Pairs) -> Found:
     """Read the masks that `pairs` finds and the weights without them.
+
+    Masks that stand there in another convention, as of a model pruned by two tools, are read with them.
 
     Raises
     ------
@@ -82,6 +91,7 @@ def read_pairs(content: Content, pairs: Pairs) -> Found:
     if not found:
         raise CheckpointError(f"`{path}` must hold masks beside its weights; it has none that are named so. Leave"
                               " `format` (`--from`) out to detect it, or see its keys with jacprobe info.")
+    found += [pair for pair in _sure_pairs(tensors) if pair not in found]
     of_mask = {pair.mask: pair.weight for pair in found}
     lonely = [key for key in tensors if key.rpartition(".")[2] in _SURE and key not in of_mask]
     if lonely:

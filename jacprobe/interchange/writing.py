@@ -42,7 +42,10 @@ def write_masks(
     DtypeError
         `masks` are no `Masks`, or `model` is neither a module nor a state dict.
     ArgumentError
-        There are no masks, the suffix tells no format, the format needs `model`, or `model` carries other masks.
+        There are no masks, a name cannot stand in a file, the suffix tells no format, the format needs `model`, or
+        `model` carries other masks.
+    ModelError
+        A weight in `model` to be written is masked and computed by another parametrisation too.
     UnknownNameError, ShapeError
         There is no such format; or the masks do not fit `model`.
     OutputError
@@ -57,6 +60,7 @@ def write_masks(
         raise DtypeError(f"`masks` must be Masks; got {type(masks).__name__}. Make them with jp.Masks(...).")
     if not masks:
         raise ArgumentError("`masks` must hold at least one mask; got none. Prune the model first.")
+    _check_names(masks)
     path = check_output(path, overwrite=overwrite)
     name = _format_of(path) if format is None else format
     if name not in WRITABLE:
@@ -80,6 +84,12 @@ def write_masks(
         else:
             known.write(masks, file)
     return path
+
+
+def _check_names(masks: Masks) -> None:
+    for name in masks:
+        if not name or name == "__metadata__" or name != name.encode(errors="replace").decode():
+            raise ArgumentError(f"`masks` must have names that a file can hold; got {name!r}. Rename that parameter.")
 
 
 def _format_of(path: Path) -> str:

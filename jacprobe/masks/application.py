@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
 
-from jacprobe.errors import ModelError
 from jacprobe.masks.fitting import check_fits
-from jacprobe.masks.parametrisation import KeepMask
-from jacprobe.modelstate import Owned, check_module, copy_model, owned_parameters
+from jacprobe.masks.parametrisation import KeepMask, hold_mask
+from jacprobe.modelstate import Owned, check_is_module, check_module, copy_model, owned_parameters
 
 
 def apply_masks(masks: Mapping[str, Tensor], model: nn.Module) -> nn.Module:
@@ -29,6 +28,7 @@ def apply_masks(masks: Mapping[str, Tensor], model: nn.Module) -> nn.Module:
 
 def carried_masks(model: nn.Module) -> dict[str, Tensor]:
     """Return the masks that `model` carries; see ``Masks.of``."""
+    check_is_module(model)
     found: dict[str, Tensor] = {}
     names: dict[int, str] = {}
     for name, owned in owned_parameters(model).items():
@@ -55,15 +55,25 @@ def _parametrizations(owned: Owned) -> list[nn.Module]:
 
 
 def _mask_parameter(owned: Owned, mask: Tensor) -> None:
-    if owned.is_torch_pruned():
-        raise ModelError(
-            f"`model` must not be pruned by torch.nn.utils.prune where masks are applied; "
-            f"{owned.name!r} shows it. Call torch.nn.utils.prune.remove on it first."
-        )
-    mask = mask.to(owned.tensor.device, copy=True)  # a buffer of its own: loading a state dict writes into it
+    # a buffer of its own, since loading a state dict writes into it, and laid out in memory as the weight it shows
+    own = torch.empty_like(owned.tensor, dtype=torch.bool, requires_grad=False).copy_(mask)
     carried = masks_on(owned)
+    if owned.is_torch_pruned():
+        own &= carried[0] != 0
+        drop_torch_pruning(owned, owned.tensor)
+        carried = []
     if carried:
-        carried[0] &= mask
-    else:  # unsafe only skips a trial run, which would move the power iteration of a spectral norm
-        parametrize.register_parametrization(owned.module, owned.attribute, KeepMask(mask), unsafe=True)
-        owned.module.parametrizations.train(owned.module.training)
+        carried[0] &= own
+    else:
+        hold_mask(owned.module, owned.attribute, own)
+
+
+def drop_torch_pruning(owned: Owned, parameter: nn.Parameter) -> None:
+    """Put a plain `parameter` where ``torch.nn.utils.prune`` masks one, in place."""
+    module, name = owned.module, owned.attribute
+    del module._parameters[f"{name}_orig"], module._buffers[f"{name}_mask"]
+    vars(module).pop(name, None)  # the product that the hook left behind
+    for identifier, hook in list(module._forward_pre_hooks.items()):
+        if isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == name:
+            del module._forward_pre_hooks[identifier]
+    module.register_parameter(name, parameter)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from jacprobe.errors import ModelError
 from jacprobe.masks.application import carried_masks
 from jacprobe.masks.fitting import check_fits
+from jacprobe.masks.value import Masks
 from jacprobe.modelstate import Owned, check_module, owned_parameters, preserved
 
 
@@ -21,12 +22,13 @@ def assert_masked(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -
     model
         Any module, left untouched: one that carries masks, or a plain one with zeros written in.
     masks
-        The ``Masks`` to check; by default those that `model` carries. Tied weights are checked at every owner.
+        The ``Masks`` to check, or a dict of bool tensors; by default those that `model` carries. Tied weights are
+        checked at every owner.
 
     Raises
     ------
     DtypeError
-        `model` is no module.
+        `model` is no module, or `masks` are no bool tensors by name.
     ModelError
         A removed weight is not zero; the message names it and its value. Or there is nothing to check: `masks` is None
         and `model` carries none.
@@ -44,6 +46,7 @@ def assert_masked(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -
         masks = carried_masks(model)
         if not masks:
             raise ModelError("`model` must carry masks where none are given; it carries none. Pass `masks`.")
+    masks = Masks(masks)
     check_fits(masks, {name: owned.tensor for name, owned in owners.items()})
     with preserved(model), torch.no_grad():  # reading a spectral norm in training mode would move it
         for name, mask in masks.items():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize, prune
+from torch.nn.utils import parametrize
 
-from jacprobe.masks.application import masks_on
+from jacprobe.masks.application import drop_torch_pruning, masks_on
 from jacprobe.masks.checking import effective_weight
 from jacprobe.modelstate import Owned, check_module, copy_model, owned_parameters
 
@@ -53,11 +53,11 @@ def bake_masks(model: nn.Module) -> None:
     baked = _baked(list(masked.values()))  # all are read before the first is replaced
     for owned, parameter in zip(masked.values(), baked, strict=True):
         if owned.is_torch_pruned():
-            _drop_pruning(owned)
+            drop_torch_pruning(owned, parameter)
         else:
             parametrize.remove_parametrizations(owned.module, owned.attribute, leave_parametrized=False)
             del owned.module._parameters[owned.attribute]
-        owned.module.register_parameter(owned.attribute, parameter)
+            owned.module.register_parameter(owned.attribute, parameter)
 
 
 def _baked(masked: list[Owned]) -> list[nn.Parameter]:
@@ -77,12 +77,3 @@ def _baked(masked: list[Owned]) -> list[nn.Parameter]:
             twins.append(parameter)
         baked.append(parameter)
     return baked
-
-
-def _drop_pruning(owned: Owned) -> None:
-    module, name = owned.module, owned.attribute
-    del module._parameters[f"{name}_orig"], module._buffers[f"{name}_mask"]
-    vars(module).pop(name, None)  # the product that the hook left behind
-    for identifier, hook in list(module._forward_pre_hooks.items()):
-        if isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == name:
-            del module._forward_pre_hooks[identifier]

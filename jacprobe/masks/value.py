@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from jacprobe.errors import DtypeError
+from jacprobe.errors import ArgumentError, DtypeError
 from jacprobe.masks.application import apply_masks, carried_masks
 from jacprobe.masks.comparison import overlap_table
 from jacprobe.masks.digest import mask_digest
@@ -41,9 +41,9 @@ class Masks(Mapping[str, Tensor]):
     Raises
     ------
     DtypeError
-        A mask is not a bool tensor.
+        `masks` are no mapping, a name is no text, or a mask is not a bool tensor.
     ArgumentError
-        `provenance` is not plain.
+        A mask is sparse or holds no numbers; or `provenance` is not plain.
 
     Examples
     --------
@@ -55,11 +55,8 @@ class Masks(Mapping[str, Tensor]):
     """
 
     def __init__(self, masks: Mapping[str, Tensor], provenance: Mapping[str, Any] | None = None):
-        for name, mask in masks.items():
-            if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-                got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-                raise DtypeError(f"`masks` must hold bool tensors; got {got} for {name!r}. Convert with `mask != 0`.")
-        self._masks = MappingProxyType({name: mask.detach().cpu().clone() for name, mask in masks.items()})
+        _check_masks(masks)
+        self._masks = MappingProxyType({name: _own(mask) for name, mask in masks.items()})
         self._provenance = plain_facts("provenance", provenance or {})
 
     @property
@@ -137,7 +134,7 @@ class Masks(Mapping[str, Tensor]):
     @property
     def num_kept(self) -> int:
         """Number of True entries."""
-        return sum(int(mask.sum()) for mask in self._masks.values())
+        return sum(map(_num_true, self._masks.values()))
 
     @property
     def sparsity(self) -> float:
@@ -146,7 +143,7 @@ class Masks(Mapping[str, Tensor]):
 
     def layer_sparsity(self) -> dict[str, float]:
         """Removed share of each parameter, by name."""
-        return {name: int((~mask).sum()) / max(mask.numel(), 1) for name, mask in self._masks.items()}
+        return {name: (mask.numel() - _num_true(mask)) / max(mask.numel(), 1) for name, mask in self._masks.items()}
 
     def __repr__(self) -> str:
         counts = f"{self.num_kept} of {self.num_prunable} kept"
@@ -156,12 +153,13 @@ class Masks(Mapping[str, Tensor]):
         """Return a copy of `model` whose pruned entries are exactly zero, and stay so under training.
 
         The masks are kept in the model's state dict, as the buffer of a parametrisation (``KeepMask``). A parameter
-        that is masked already keeps the intersection of both masks. Tied parameters are masked at every owner.
+        that is masked already, also by ``torch.nn.utils.prune``, keeps the intersection of both masks, and the
+        weights that its mask hides. Tied parameters are masked at every owner.
 
         Raises
         ------
         DtypeError, ModelError
-            `model` is no module, cannot be copied, or is pruned by ``torch.nn.utils.prune`` where a mask is applied.
+            `model` is no module of Python with initialised weights, or cannot be copied.
         UnknownNameError, ShapeError, ArgumentError
             As `assert_fits`.
         """
@@ -172,6 +170,11 @@ class Masks(Mapping[str, Tensor]):
         """Return the masks that `model` carries: by ``Masks.apply`` or by ``torch.nn.utils.prune``; maybe none.
 
         A tied parameter is listed once, under its first name, unless its masks differ.
+
+        Raises
+        ------
+        DtypeError, ModelError
+            `model` is no module of Python.
         """
         return cls(carried_masks(model))
 
@@ -220,3 +223,26 @@ class Masks(Mapping[str, Tensor]):
             raise DtypeError(f"`other` must be Masks; got {type(other).__name__}. Make them with Masks(...).")
         check_alike(self._masks, other._masks)
         return overlap_table(self._masks, other._masks)
+
+
+def _check_masks(masks: Mapping[str, Tensor]) -> None:
+    if not isinstance(masks, Mapping):
+        raise DtypeError(f"`masks` must map parameter names to bool tensors; got {type(masks).__name__}. Pass a dict.")
+    for name, mask in masks.items():
+        if not isinstance(name, str):
+            raise DtypeError(f"`masks` must go by parameter names; got {name!r} ({type(name).__name__}). Use the names"
+                             " of model.named_parameters().")
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+            raise DtypeError(f"`masks` must hold bool tensors; got {got} for {name!r}. Convert with `mask != 0`.")
+        if mask.layout != torch.strided or mask.is_meta:
+            got = "meta tensor" if mask.is_meta else f"{mask.layout} tensor"
+            raise ArgumentError(f"`masks` must hold dense tensors; {name!r} is a {got}. Pass one with all its entries.")
+
+
+def _own(mask: Tensor) -> Tensor:
+    return mask.detach().cpu().clone(memory_format=torch.contiguous_format)  # as files of tensors need it
+
+
+def _num_true(mask: Tensor) -> int:
+    return int(mask.count_nonzero())  # a sum would make an integer of each entry

@@ -52,6 +52,13 @@ def pruned(request) -> Pruned:
     return make_pruned(network, PRUNERS[pruner])
 
 
+@pytest.fixture(params=list(zip(NETWORKS, PRUNERS, strict=True)), ids=" ".join)
+def pruned_once(request) -> Pruned:
+    """Each network once, each time by another pruner."""
+    network, pruner = request.param
+    return make_pruned(network, PRUNERS[pruner])
+
+
 def make_pruned(network="mlp-3-tanh", pruner=globally) -> Pruned:
     shape = (1, 12, 12)
     with torch.random.fork_rng(devices=[]):

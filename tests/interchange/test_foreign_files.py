@@ -151,6 +151,18 @@ def test_a_mask_beside_its_weight(net, write, name, dtype, is_masked):
     assert set(found.weights) == set(Net().state_dict())
 
 
+def test_masks_of_two_tools_in_one_file_are_all_read(write):
+    net = nn.Sequential(nn.Linear(3, 2), nn.Linear(3, 2), nn.Linear(3, 2))
+    prune.custom_from_mask(net[0], "weight", KEPT)
+    pruned = Masks({"1.weight": ~KEPT}).apply(net)
+    pruned[2].register_buffer("weight_mask", KEPT.float())
+    expected = Masks({"0.weight": KEPT, "1.weight": ~KEPT, "2.weight": KEPT})
+    path = write(pruned.state_dict())
+    assert jp.read_masks(path) == expected == jp.read_checkpoint(path).masks
+    for format in ("torch-prune", "parametrized", "weight-mask"):
+        assert jp.read_masks(path, format=format) == expected
+
+
 def test_a_bias_has_a_mask_beside_it_too(net, write):
     net.fc.register_buffer("bias_mask", BIAS.float())
     assert jp.read_masks(write(net.state_dict())) == Masks({"fc.bias": BIAS})

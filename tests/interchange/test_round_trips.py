@@ -39,7 +39,7 @@ def masks():
     return Masks({"0.weight": KEPT, "2.weight": torch.eye(2) > 0}, PROVENANCE)
 
 
-def test_masks_of_torch_pruning_load_probe_and_convert_through_every_format_and_back(pruned, tmp_path):
+def test_masks_of_torch_pruning_load_and_convert_through_every_format_and_back(pruned, tmp_path):
     masks = Masks.of(pruned.net)
     assert bits(masks) == bits(pruned.masks)
     for format in WRITABLE:
@@ -50,11 +50,25 @@ def test_masks_of_torch_pruning_load_probe_and_convert_through_every_format_and_
         assert found.format == format
         assert bits(found.masks) == bits(masks)
         assert found.masks.digest == masks.digest
-        read = found.masks.apply(pruned.fresh())
-        assert Masks.of(read) == masks
-    masked = masks.apply(jp.remove_masks(pruned.net))
-    theirs, ours = (jp.spectra(net, pruned.inputs, kind="end_to_end").end_to_end for net in (pruned.net, masked))
+    assert Masks.of(masks.apply(pruned.fresh())) == masks
+
+
+def test_a_model_pruned_by_torch_has_the_spectrum_of_one_with_the_same_masks(pruned_once):
+    masked = Masks(pruned_once.masks).apply(pruned_once.fresh())
+    plain = jp.remove_masks(pruned_once.net)
+    masked.load_state_dict(Masks(pruned_once.masks).apply(plain).state_dict())
+    theirs, ours = (jp.spectra(net, pruned_once.inputs, kind="end_to_end").end_to_end
+                    for net in (pruned_once.net, masked))
     torch.testing.assert_close(theirs.values, ours.values, rtol=0, atol=theirs.floor + ours.floor)
+
+
+@pytest.mark.parametrize("format", WRITABLE)
+def test_masks_that_lie_in_memory_in_another_order_come_back(format, tmp_path, net):
+    masks = Masks({"0.weight": KEPT.T.contiguous().T, "2.weight": torch.eye(2).T > 0})
+    path = jp.write_masks(masks, file_in(tmp_path, format), format=format, model=net)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if format == "dense" else "error", JacprobeWarning)
+        assert bits(jp.read_masks(path)) == bits(masks)
 
 
 @pytest.mark.parametrize("first", [name for name in WRITABLE if name != "dense"])
@@ -198,6 +212,18 @@ def test_a_jacprobe_checkpoint_gives_its_masks_and_provenance(tmp_path):
     path = jp.save_model(masks.apply(net), tmp_path / "pruned.pt", provenance={"method": "snip"})
     found = read_mask_file(path)
     assert (found.format, found.masks, found.masks.provenance["method"]) == ("checkpoint", masks, "snip")
+
+
+@pytest.mark.parametrize("format", WRITABLE)
+def test_a_network_with_a_compiled_block_is_written_by_plain_names(format, tmp_path, net, masks):
+    for model in (net, masks.apply(net)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's compiler warns about itself when it is imported
+            compiled = nn.Sequential(net[0], net[1], torch.compile(model[2]))
+            path = jp.write_masks(masks, file_in(tmp_path, format), format=format, model=compiled, overwrite=True)
+            found = read_mask_file(path)
+        assert found.masks == masks
+        assert found.weights is None or set(found.weights) == set(net.state_dict())
 
 
 def test_nothing_of_the_model_or_masks_changes_by_writing(tmp_path, net, masks):

@@ -205,6 +205,8 @@ def test_masks_to_check_must_fit():
         assert_masked(nn.Linear(3, 2), Masks({"wieght": KEPT}))
     with pytest.raises(ShapeError, match=r"'bias' is \(2,\) in the model and \(2, 3\) in the masks"):
         assert_masked(nn.Linear(3, 2), Masks({"bias": KEPT}))
+    with pytest.raises(DtypeError, match=r"`masks` must hold bool tensors; got torch\.float32 for 'weight'"):
+        assert_masked(nn.Linear(3, 2), {"weight": KEPT.float()})
     with pytest.raises(DtypeError, match=r"`model` must be a torch\.nn\.Module; got int"):
         assert_masked(3)
 

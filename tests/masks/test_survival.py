@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 import threading
 import warnings
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn.utils import parametrize
 
-from jacprobe.masks import Masks, assert_masked
+from jacprobe.masks import Masks, assert_masked, remove_masks
 from jacprobe.models import build
 
 STEPS = 20
@@ -100,6 +102,51 @@ def test_masks_survive_files_of_the_state_dict_and_deep_copies(name):
         assert Masks.of(same) == masks
         assert torch.equal(same(inputs), pruned(inputs))
         assert_masked(same, masks)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net)), lambda net: saved(net)],
+                         ids=["deep copy", "pickle", "torch.save"])
+@pytest.mark.parametrize("network", ["mlp", "tied", "spectral norm", "lstm after a pass"])
+def test_a_whole_masked_model_survives(network, copied):
+    net, inputs = make_net(), torch.randn(4, 6)
+    if network == "tied":
+        net[5] = nn.Linear(8, 8)
+        net[5].weight = net[3].weight
+    if network == "spectral norm":
+        nn.utils.parametrizations.spectral_norm(net[3])
+    masks = Masks({"0.weight": torch.rand(8, 6) < 0.3, "3.weight": torch.rand(8, 8) < 0.3})
+    if network == "lstm after a pass":
+        net, masks = nn.LSTM(6, 8), Masks({"weight_hh_l0": torch.rand(32, 8) < 0.3})
+    pruned = masks.apply(net).eval()
+    output = (lambda model: model(inputs)[0]) if network.startswith("lstm") else (lambda model: model(inputs))
+    expected = output(pruned)
+    state = {name: tensor.clone() for name, tensor in pruned.state_dict().items()}
+    other = copied(pruned)
+    assert torch.equal(output(other), expected)
+    assert torch.equal(output(copied(other)), expected)
+    assert Masks.of(other) == masks
+    assert [name for name, _ in other.named_parameters()] == [name for name, _ in pruned.named_parameters()]
+    for parameter in other.parameters():
+        parameter.data += 1.0
+    assert_masked(other, masks)
+    plain = remove_masks(other)  # takes nothing from the first one
+    assert Masks.of(plain) == Masks({})
+    assert Masks.of(pruned) == masks
+    assert torch.equal(output(pruned), expected)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in pruned.state_dict().items())
+
+
+def saved(net):
+    file = io.BytesIO()
+    torch.save(net, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+def test_a_copy_may_lose_its_parametrisation_and_the_original_keeps_it():
+    pruned = Masks({"weight": torch.eye(2) > 0}).apply(nn.Linear(2, 2))
+    parametrize.remove_parametrizations(copy.deepcopy(pruned), "weight")
+    assert torch.equal(pruned.weight == 0, torch.eye(2) == 0)
 
 
 @pytest.mark.slow

@@ -122,6 +122,22 @@ def test_rescaled_layers_have_their_dense_norm_and_direction():
     assert torch.equal(weights(rescaled)["0.bias"], torch.where(masks["0.bias"], dense["0.bias"], 0))
 
 
+def test_a_model_pruned_by_torch_has_the_controls_of_the_dense_one():
+    net, masks = make_net(), make_masks()
+    theirs = make_net()
+    for name, mask in masks.items():
+        path, _, last = name.rpartition(".")
+        torch_prune.custom_from_mask(theirs.get_submodule(path), last, mask)
+    state = {name: tensor.clone() for name, tensor in theirs.state_dict().items()}
+    panel, expected = controls(theirs, Masks.of(theirs), seed=3), controls(net, masks, seed=3)
+    for name, control in panel.items():
+        assert control.masks == expected[name].masks
+        assert Masks.of(control.model) == control.masks
+        assert all(torch.equal(weight, weights(expected[name])[key]) for key, weight in weights(control).items())
+    assert theirs.state_dict().keys() == state.keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in theirs.state_dict().items())
+
+
 def test_an_empty_layer_stays_empty():
     net, masks = make_net(), Masks({**make_masks(), "3.weight": torch.zeros(6, 16, dtype=torch.bool)})
     for control in controls(net, masks).values():
@@ -174,10 +190,6 @@ def baked():
     return net
 
 
-def torch_pruned():
-    return torch_prune.custom_from_mask(nn.Linear(2, 1), "weight", HALF["weight"])
-
-
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
@@ -190,7 +202,6 @@ def torch_pruned():
         ((NET, HALF), {"scores": {"weight": torch.full((1, 2), torch.nan)}}, NonFiniteError, "must not be NaN"),
         ((NET, HALF), {"initialise": lambda model, generator: None}, DtypeError, "`initialise` must return a torch"),
         ((baked(), HALF), {}, ModelError, "`model` must still hold the weights that `masks` remove; those of 'weight'"),
-        ((torch_pruned(), HALF), {}, ModelError, "must not be pruned by torch.nn.utils.prune"),
     ],
 )
 def test_bad_input_is_refused(arguments, options, error, message):
