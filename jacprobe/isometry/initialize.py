@@ -2,107 +2,139 @@
 
 from __future__ import annotations
 
-import math
+import inspect
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from jacprobe.errors import ArgumentError, ModelError, UnknownNameError
-from jacprobe.modelstate import AFFINE, check_module, copy_model
+from jacprobe.errors import ArgumentError, UnknownNameError
+from jacprobe.isometry.initialisers import INITIALISERS, Draw, Drawn, Layer, affine_layers
+from jacprobe.masks import Masks
+from jacprobe.modelstate import check_module, copy_model
 from jacprobe.randomness import make_generator
 
 
-def _orthogonal(weight: Tensor, generator: torch.Generator, *, gain: float = 1.0) -> None:
-    """Orthonormal rows or columns, whichever are fewer, of the (out, in * kernel) matrix, times `gain`."""
-    if not math.isfinite(gain):
-        raise ArgumentError(f"`gain` must be finite; got {gain}. 1 keeps the rows or columns orthonormal.")
-    nn.init.orthogonal_(weight, gain=gain, generator=generator)
-
-
-def _sg(weight: Tensor, generator: torch.Generator, *, gamma: float) -> None:
-    """Scaled Gaussian N(0, gamma): gamma is a variance, the same in every layer (paper, section 3.1)."""
-    if not 0 < gamma < math.inf:
-        raise ArgumentError(f"`gamma` must be positive and finite; got {gamma}. It is the variance of the weights.")
-    nn.init.normal_(weight, std=math.sqrt(gamma), generator=generator)
-
-
-def _variance_scaling(variance: Callable[[int, int], float]):
-    def draw(weight: Tensor, generator: torch.Generator) -> None:
-        fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(weight)
-        nn.init.normal_(weight, std=math.sqrt(variance(fan_in, fan_out)), generator=generator)
-
-    return draw
-
-
-INITIALISERS: dict[str, Callable[..., None]] = {
-    "orthogonal": _orthogonal,
-    "sg": _sg,
-    "vs-l": _variance_scaling(lambda fan_in, fan_out: 1 / fan_in),
-    "vs-g": _variance_scaling(lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
-    "vs-h": _variance_scaling(lambda fan_in, fan_out: 2 / fan_in),
-}
-
-
 def initialize(
-    model: nn.Module, method: str | Callable[..., None], *, seed: int | torch.Generator = 0, **arguments: float
+    model: nn.Module, method: str | Callable[..., None], *, seed: int | torch.Generator = 0, **arguments: object
 ) -> nn.Module:
-    """Return a copy of `model` with fresh weights in every linear and convolutional layer and zero biases.
+    """Return a copy of `model` with fresh weights in every linear and convolutional layer, and fresh or zero biases.
 
     Parameters
     ----------
     model
         Any module; it is left untouched. Normalisations keep their state.
     method
-        "orthogonal" (`gain`, default 1), "sg" (scaled Gaussian with variance `gamma`), "vs-l", "vs-g", "vs-h"
-        (variance 1 / fan_in, 2 / (fan_in + fan_out), 2 / fan_in), or a callable ``(weight, generator, **arguments)``
-        that fills the weight in place.
+        A name of the table below, or a callable ``(weight, generator, **arguments)`` that fills the weight in place.
     seed
-        Of the generator; the global random state is not used.
+        Of the generator, or the generator; the global random state is not used.
     arguments
         Those of the method.
+
+    Returns
+    -------
+    torch.nn.Module
+        With "sparse-kaiming", "eoi" and "sao", whose weights mean something on their masks alone, it carries the masks
+        as after ``Masks.apply``; ``Masks.of`` returns them.
 
     Raises
     ------
     UnknownNameError
-        No such method.
+        No such method, weights, layer or activation.
     ArgumentError
-        An argument that the method does not take, lacks, or cannot use.
+        An argument that the method does not take, lacks, or cannot use; a density or degree with which a layer cannot
+        be orthogonal; a critical point that does not exist; an activation that is not plain from the modules.
     DtypeError, ModelError
-        `model` is no module, has no shapes yet, or has a weight or bias that is masked or otherwise derived.
+        `model` is no module, has no shapes yet, has a weight or bias that is masked or otherwise derived, or lacks
+        biases that are to vary.
+    ShapeError
+        Masks do not fit.
+
+    Notes
+    -----
+    ================== ========================================================== ======================================
+    method             weights                                                    arguments
+    ================== ========================================================== ======================================
+    orthogonal         orthonormal rows or columns of (out, in * kernel)          gain=1
+    sg                 N(0, gamma), the same variance in every layer              gamma
+    vs-l, vs-g, vs-h   N(0, 1 / fan_in), N(0, 2 / (fan_in + fan_out)),
+                       N(0, 2 / fan_in)
+    conv-orthogonal    all singular values at gain under circular padding         gain=1
+    delta-orthogonal   orthogonal at the middle tap, zero elsewhere               gain=1
+    mean-field         N(0, sigma_w2 / fan_in), biases N(0, sigma_b2)             sigma_w2, sigma_b2=0,
+                                                                                  weights="gaussian"
+    critical           mean-field where chi_1 = 1 for the model's activation      sigma_b2=0 or q, weights, activation
+    sparse-kaiming     N(0, gain^2 / kept weights of the unit) on given masks     masks, gain=sqrt(2)
+    eoi                orthogonal, of exactly that density, and masks             density, gain=1
+    sao                orthogonal on an expander graph of that degree, and masks  degree or density, gain=1
+    ================== ========================================================== ======================================
+
+    `density` and `degree` are one number, or numbers by name of the weight; layers left out are dense. `weights` may be
+    "gaussian", "orthogonal", "conv-orthogonal" or "delta-orthogonal". The functions of
+    ``jacprobe.isometry.initialisers`` say what holds exactly.
 
     References
     ----------
-    Lee et al. 2020, sections 3.1 and 4; facts of the published code.
+    Lee et al. 2020, sections 3.1 and 4; facts of the published code. Xiao et al. 2018 and Li et al. 2019 for
+    convolutions, Schoenholz et al. 2017 for the critical point, Evci et al. 2022 for sparse-kaiming, Nowak et al. 2024
+    for eoi, Esguerra et al. 2023 for sao.
 
     Examples
     --------
     >>> net = initialize(nn.Linear(50, 20), "orthogonal")
     >>> bool(torch.allclose(net.weight @ net.weight.T, torch.eye(20), atol=1e-5))
     True
+    >>> sparse = initialize(nn.Linear(50, 20), "eoi", density=0.1)
+    >>> bool(torch.allclose(sparse.weight @ sparse.weight.T, torch.eye(20), atol=1e-5)), Masks.of(sparse).num_kept
+    (True, 100)
     """
     check_module(model)
     if not callable(method) and method not in INITIALISERS:
         raise UnknownNameError("method", method, INITIALISERS, "Or pass a callable.")
-    draw = INITIALISERS[method] if isinstance(method, str) else method
     fresh = copy_model(model)
+    layers = affine_layers(fresh)
+    draw = _prepared(method, fresh, arguments)
     generator = make_generator(seed)
+    masks: dict[str, torch.Tensor] = {}
     with torch.no_grad():
-        for name, module in fresh.named_modules():
-            if not isinstance(module, AFFINE):
-                continue
+        written: set[int] = set()  # a tied weight belongs to the first of its layers
+        for layer in layers:
+            drawn = draw(layer, generator)
             for attribute in ("weight", "bias"):
-                if attribute not in module._parameters:
-                    raise ModelError(f"`model` must have plain parameters; the {attribute} of {name!r} is masked or"
-                                     " computed from others. Initialise before pruning.")
-            weight = torch.empty(module.weight.shape, dtype=torch.float64)
-            try:
-                draw(weight, generator, **arguments)
-            except TypeError as error:
-                given = ", ".join(arguments) or "none"
-                raise ArgumentError(f"`arguments` must be those of the method {method!r}; got {given}: {error}."
-                                    ) from error
-            module.weight.copy_(weight)
-            if module.bias is not None:
-                module.bias.zero_()
-    return fresh
+                tensor = layer.module._parameters[attribute]
+                if tensor is None or id(tensor) in written:
+                    continue
+                written.add(id(tensor))
+                values = getattr(drawn, attribute)
+                tensor.zero_() if values is None else tensor.copy_(values)
+                if attribute in drawn.masks:
+                    masks[layer.parameter(attribute)] = drawn.masks[attribute]
+    return Masks(masks).apply(fresh) if masks else fresh
+
+
+def _prepared(method: str | Callable[..., None], model: nn.Module, arguments: dict[str, object]) -> Draw:
+    """Return how to draw a layer, with all arguments checked."""
+    if callable(method):
+        return _filling(method, arguments)
+    try:
+        inspect.signature(INITIALISERS[method]).bind(model, **arguments)
+    except TypeError as error:
+        raise _misfit(method, arguments, error) from error
+    return INITIALISERS[method](model, **arguments)
+
+
+def _filling(fill: Callable[..., None], arguments: dict[str, object]) -> Draw:
+    def draw(layer: Layer, generator: torch.Generator) -> Drawn:
+        weight = torch.empty(layer.shape, dtype=torch.float64)
+        try:
+            fill(weight, generator, **arguments)
+        except TypeError as error:
+            raise _misfit(fill, arguments, error) from error
+        return Drawn(weight)
+
+    return draw
+
+
+def _misfit(method: object, arguments: dict[str, object], error: TypeError) -> ArgumentError:
+    given = ", ".join(arguments) or "none"
+    return ArgumentError(f"`arguments` must be those of the method {method!r}; got {given}: {error}.")

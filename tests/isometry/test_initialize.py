@@ -6,7 +6,8 @@ from torch.nn.utils import parametrizations
 
 from jacprobe.errors import ArgumentError, DtypeError, ModelError, UnknownNameError
 from jacprobe.isometry import initialize
-from jacprobe.masks import Masks
+from jacprobe.isometry.initialisers import INITIALISERS
+from jacprobe.masks import Masks, assert_masked, remove_masks
 
 
 def make_net():
@@ -74,23 +75,41 @@ def test_biases_are_zero_and_normalisations_keep_their_state():
     assert all(torch.equal(tensor, fresh[1].state_dict()[name]) for name, tensor in net[1].state_dict().items())
 
 
-def test_the_caller_s_model_and_random_state_are_untouched():
+ARGUMENTS = {  # of each method, for make_net
+    **{name: {} for name in ("orthogonal", "vs-l", "vs-g", "vs-h", "conv-orthogonal", "delta-orthogonal", "critical")},
+    "sg": {"gamma": 0.1},
+    "mean-field": {"sigma_w2": 1.5, "sigma_b2": 0.1},
+    "sparse-kaiming": {"masks": Masks({"4.weight": torch.arange(640).reshape(20, 32) % 3 == 0})},
+    "eoi": {"density": 0.3},
+    "sao": {"degree": 4},
+}
+
+
+def test_every_method_is_tried_and_in_the_docstring():
+    assert ARGUMENTS.keys() == INITIALISERS.keys()
+    assert all(name in initialize.__doc__ for name in INITIALISERS)
+
+
+@pytest.mark.parametrize("method", ARGUMENTS)
+def test_the_caller_s_model_and_random_state_are_untouched(method):
     net = make_net().train()
     net[1].eval()
     net[4].weight.requires_grad_(False)
     before, flags = {n: t.clone() for n, t in net.state_dict().items()}, [m.training for m in net.modules()]
     state = torch.get_rng_state()
-    fresh = initialize(net, "orthogonal")
+    fresh = remove_masks(initialize(net, method, **ARGUMENTS[method]))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert [m.training for m in net.modules()] == [m.training for m in fresh.modules()] == flags
-    assert [p.requires_grad for p in fresh.parameters()] == [p.requires_grad for p in net.parameters()]
+    learnt = [{name: p.requires_grad for name, p in each.named_parameters()} for each in (net, fresh)]
+    assert learnt[0] == learnt[1]
     assert not torch.equal(fresh[4].weight, net[4].weight)
 
 
-@pytest.mark.parametrize("method", ["orthogonal", "vs-l"])
+@pytest.mark.parametrize("method", ARGUMENTS)
 def test_the_same_seed_gives_the_same_weights_and_another_others(method):
-    first, again, other = (initialize(make_net(), method, seed=seed) for seed in (3, 3, 4))
+    seeds = (3, torch.Generator().manual_seed(3), 4)
+    first, again, other = (initialize(make_net(), method, seed=seed, **ARGUMENTS[method]) for seed in seeds)
     for i in (0, 4, 5):
         assert torch.equal(first[i].weight, again[i].weight)
         assert not torch.equal(first[i].weight, other[i].weight)
@@ -101,10 +120,23 @@ def test_layers_of_one_shape_are_drawn_apart():
     assert not torch.equal(fresh[0].weight, fresh[1].weight)
 
 
+@pytest.mark.parametrize("method", ["orthogonal", "conv-orthogonal", "eoi", "sao"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
-def test_the_draw_does_not_depend_on_the_precision_of_the_model(dtype):
-    double = initialize(nn.Linear(5, 4).double(), "orthogonal", seed=1).weight
-    assert torch.equal(initialize(nn.Linear(5, 4).to(dtype), "orthogonal", seed=1).weight, double.to(dtype))
+def test_the_draw_does_not_depend_on_the_precision_of_the_model(dtype, method):
+    double = initialize(nn.Linear(8, 4).double(), method, seed=1, **ARGUMENTS[method]).weight
+    single = initialize(nn.Linear(8, 4).to(dtype), method, seed=1, **ARGUMENTS[method]).weight
+    assert torch.equal(single, double.to(dtype))
+
+
+@pytest.mark.parametrize("method", ["eoi", "sao", "sparse-kaiming"])
+def test_sparse_methods_hold_their_zeros_under_training(method):
+    net = initialize(make_net(), method, **ARGUMENTS[method])
+    masks = Masks.of(net)
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+    net(torch.ones(2, 3, 4, 4)).sum().backward()
+    optimiser.step()
+    assert masks.num_kept < masks.num_prunable
+    assert_masked(net, masks)
 
 
 def test_a_callable_fills_the_weight_with_its_arguments():
@@ -142,7 +174,7 @@ def test_a_model_without_layers_is_copied():
 
 @pytest.mark.parametrize(("method", "got"), [("orthogonl", r"'orthogonl'\. Did you mean 'orthogonal'"), (3, "3")])
 def test_a_method_must_be_known(method, got):
-    with pytest.raises(UnknownNameError, match=rf"must be one of orthogonal, sg, vs-l, vs-g, vs-h; got {got}.* Or"):
+    with pytest.raises(UnknownNameError, match=rf"must be one of orthogonal, sg, vs-l, .*, sao; got {got}.* Or"):
         initialize(make_net(), method)
 
 
