@@ -160,9 +160,9 @@ ARCHITECTURES = {
     "pruned by torch": (_pruned, (5,), None),
     "parametrized": (_parametrized, (5,), None),
     "old spectral norm": (lambda: nn.Sequential(spectral_norm(nn.Linear(4, 4)), nn.Tanh()), (4,), None),
-    "lenet-5": (lambda: build("lenet-5", input_shape=(1, 12, 12)), (1, 12, 12), None),
-    "resnet-20": (lambda: build("resnet-20", input_shape=(1, 4, 4)), (1, 4, 4), None),
+    "lenet-5": (lambda: build("lenet-5", input_shape=(1, 6, 6)), (1, 6, 6), None),
+    "resnet-20": (lambda: build("resnet-20", input_shape=(1, 4, 4), block_size=1), (1, 4, 4), None),
     "wrn-16-1": (lambda: build("wrn-16-1", input_shape=(1, 4, 4)), (1, 4, 4), None),
-    "vgg16-bn": (lambda: build("vgg16-bn", input_shape=(1, 8, 8), width=4), (1, 8, 8), None),
+    "vgg16-bn": (lambda: build("vgg16-bn", input_shape=(1, 8, 8), width=2), (1, 8, 8), None),
     "mlp-7-tanh": (lambda: build("mlp-7-tanh", input_shape=(1, 5, 5), width=12), (1, 5, 5), None),
 }

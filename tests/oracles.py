@@ -30,6 +30,7 @@ class SiteOracle:
 
     def __init__(self, model, inputs, output=None):
         self._edges = [self._run(model, sample.unsqueeze(0).double(), output) for sample in inputs]
+        self._found = {}
 
     def _run(self, model, sample, output):
         derived = {id(t): t.detach() for m in model.modules() for t in vars(m).values()
@@ -67,8 +68,11 @@ class SiteOracle:
         return edges
 
     def jacobian(self, source, target):
-        """(num_inputs, out_dim, in_dim)."""
-        return torch.stack([self._matrix(edges[source], edges[target]) for edges in self._edges])
+        """(num_inputs, out_dim, in_dim), kept: one pair of sites may bound segments of several kinds."""
+        if (source, target) not in self._found:
+            matrices = [self._matrix(edges[source], edges[target]) for edges in self._edges]
+            self._found[source, target] = torch.stack(matrices)
+        return self._found[source, target]
 
     def _matrix(self, source, target):
         units = torch.eye(target[1].numel(), dtype=torch.float64)

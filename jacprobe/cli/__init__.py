@@ -12,9 +12,11 @@ from collections.abc import Sequence
 import typer
 
 from jacprobe import __version__
+from jacprobe.cli.compare import compare
 from jacprobe.cli.convert import convert
 from jacprobe.cli.demo import demo
 from jacprobe.cli.info import info
+from jacprobe.cli.isometrize import isometrize
 from jacprobe.cli.prune import prune
 from jacprobe.cli.sensitivity import sensitivity
 from jacprobe.cli.spectrum import spectrum
@@ -31,6 +33,8 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(spectrum)
 app.command()(prune)
+app.command()(isometrize)
+app.command()(compare)
 app.command()(sensitivity)
 app.command()(info)
 app.command()(convert)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jacprobe.cli import scoringoptions as option
+from jacprobe.cli.modelfiles import write_model
 from jacprobe.cli.options import check_output_option, naming_options, parsed_shape
 from jacprobe.cli.scoring import prunable_set, read_inputs, read_mask_file, read_model, score_arguments
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from jacprobe.checkpoint import Checkpoint
     from jacprobe.masks import Masks
     from jacprobe.pruning.report import MaskReport
 
@@ -23,28 +24,22 @@ _MASK_SUFFIXES = (".safetensors", ".npz")
 
 @naming_options()
 def prune(
-    file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
+    file: option.File,
     output: Annotated[Path, typer.Option(help="Pruned model file to write; weights alone if it ends in .safetensors.",
                                          show_default=False)],
     sparsity: Annotated[float | None, typer.Option(help="Share to remove, in [0, 1].", show_default=False)] = None,
-    method: Annotated[str, typer.Option(help="snip, magnitude, random, grasp, synflow, force, ...; a wrong one lists"
-                                             " them.")] = "snip",
+    method: option.Method = "snip",
     masks: Annotated[Path | None, typer.Option(help="Mask file of any format to apply, in place of --method and"
                                                     " --sparsity.")] = None,
-    data: Annotated[str | None, typer.Option(help="digits, mnist, fashion-mnist, cifar-10, random, or an array file"
-                                                  " ending in .npy, .npz or .pt.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the data set's standard files.")] = None,
-    split: Annotated[str, typer.Option(help="train or test.")] = "train",
-    num_inputs: Annotated[int | None, typer.Option(help="Number of inputs; default all (100 random ones).")] = None,
-    loss: Annotated[str | None, typer.Option(help="labels, uniform, raw, softmax, random-labels, ...: of the methods"
-                                                  " with a loss.")] = None,
-    argument: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Other argument of the method, such"
-                                                       " as temperature=200; repeatable.")] = None,
-    batch_norm: Annotated[str, typer.Option(help="While scoring: paper, eval or train.")] = "paper",
-    prunable: Annotated[list[str] | None, typer.Option(metavar="NAME", help="weights (default), paper (biases too), or"
-                                                       " names and patterns of parameters; repeatable.")] = None,
-    protect: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Parameter, module or pattern that is never"
-                                                      " pruned; repeatable.")] = None,
+    data: option.Data = None,
+    data_root: option.DataRoot = None,
+    split: option.Split = "train",
+    num_inputs: option.NumInputs = None,
+    loss: option.Loss = None,
+    argument: option.Argument = None,
+    batch_norm: option.BatchNorm = "paper",
+    prunable: option.Prunable = None,
+    protect: option.Protect = None,
     allocation: Annotated[str, typer.Option(help="global, uniform, erk, uniform-plus, igq, smart-ratio, or a mask file"
                                                  " whose layers' counts are taken.")] = "global",
     min_kept: Annotated[int, typer.Option(help="Weights that every layer keeps at least.")] = 0,
@@ -52,14 +47,14 @@ def prune(
                         ] = None,
     num_rounds: Annotated[int, typer.Option(help="Rounds of such a schedule.")] = 100,
     revival: Annotated[bool, typer.Option("--revival", help="Let removed weights come back in later rounds.")] = False,
-    seed: Annotated[int, typer.Option(help="Of all randomness of the method.")] = 0,
-    model: Annotated[str | None, typer.Option(help="Network of a file that holds only weights: a name such as"
-                                                   " mlp-7-tanh, or your own package.module:factory.")] = None,
-    input_shape: Annotated[str | None, typer.Option(metavar="C,H,W", help="Of the network and of random data.")] = None,
-    trust_file: Annotated[bool, typer.Option("--trust-file", help="Run the code that the file brings along.")] = False,
+    seed: option.Seed = 0,
+    model: option.Model = None,
+    input_shape: option.Shape = None,
+    trust_file: option.Trust = False,
+    device: option.Device = None,
     save_masks: Annotated[Path | None, typer.Option(help="Write the masks alone too (.safetensors, .npz).")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    json: option.Json = False,
+    overwrite: option.Overwrite = False,
 ) -> None:
     """Remove the least important weights of a model and write the pruned model."""
     import jacprobe as jp
@@ -68,7 +63,7 @@ def prune(
     _check_outputs(output, save_masks, overwrite=overwrite)
     asked = parsed_shape(input_shape)
     arguments = score_arguments(loss, argument or [])
-    checkpoint, net = read_model(file, model=model, shape=asked, trust_file=trust_file)
+    checkpoint, net = read_model(file, model=model, shape=asked, trust_file=trust_file, device=device)
     shape = asked or checkpoint.input_shape
     inputs = read_inputs(data, split=split, num=num_inputs, root=data_root, seed=None, shape=shape)
     if masks is not None:
@@ -79,11 +74,11 @@ def prune(
                          protected=protect or (), allocation=quotas, min_kept=min_kept, schedule=schedule,
                          num_rounds=num_rounds, revival=revival, batch_norm=batch_norm, seed=seed, **arguments)
         source = inputs.after(method)
-    pruned = found.apply(net)
+    pruned = found.apply(net).cpu()  # a file is read on any machine
     shape = shape or (None if inputs.images is None else tuple(inputs.images.shape[1:]))
     report, problem = _report(pruned, jp.Masks.of(pruned), shape)
     facts = dict(found.provenance) | ({} if data is None or masks is not None else {"data": inputs.words})
-    _write(pruned, checkpoint, output, facts, overwrite=overwrite)
+    write_model(pruned, checkpoint, output, {"pruning": facts}, overwrite=overwrite)
     if save_masks is not None:
         jp.write_masks(jp.Masks(found, facts), save_masks, overwrite=overwrite)
     if problem:
@@ -121,36 +116,6 @@ def _report(pruned: nn.Module, masks: Masks, shape: tuple[int, ...] | None) -> t
         return jp.mask_report(pruned, masks, input_shape=shape), ""
     except JacprobeError as error:
         return None, str(error)
-
-
-def _write(pruned: nn.Module, checkpoint: Checkpoint, path: Path, facts: dict, *, overwrite: bool) -> None:
-    """Write a jacprobe checkpoint, or the kind of file that the model came in, with its masks."""
-    import jacprobe as jp
-
-    if path.suffix.lower() != ".safetensors" and getattr(pruned, "jacprobe_spec", None) is not None:
-        jp.save_model(pruned, path, input_shape=checkpoint.input_shape, overwrite=overwrite,
-                      provenance={**checkpoint.provenance, "pruning": facts})
-    elif checkpoint.module is not None and path.suffix.lower() != ".safetensors":
-        _write_module(pruned, path, overwrite=overwrite)
-    else:
-        jp.write_masks(jp.Masks.of(pruned), path, format="parametrized", model=pruned, overwrite=overwrite)
-
-
-def _write_module(pruned: nn.Module, path: Path, *, overwrite: bool) -> None:
-    """Write a pickled module with the masks of ``torch.nn.utils.prune``: parametrised ones cannot be pickled."""
-    import torch
-    from torch.nn.utils.prune import custom_from_mask
-
-    import jacprobe as jp
-    from jacprobe.atomic import atomic_path
-    from jacprobe.modelstate import owned_parameters
-
-    plain = jp.remove_masks(pruned)
-    owners = owned_parameters(plain)
-    for name, mask in jp.Masks.of(pruned).items():
-        custom_from_mask(owners[name].module, owners[name].attribute, mask.to(owners[name].tensor.device))
-    with atomic_path(path, overwrite=overwrite) as temporary, open(temporary, "wb") as handle:
-        torch.save(plain, handle)
 
 
 def _print_json(masks: Masks, report: MaskReport | None, facts: dict, files: dict[str, str]) -> None:

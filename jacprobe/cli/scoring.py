@@ -33,16 +33,20 @@ class Inputs(NamedTuple):
         return f"{method} on {self.words}" if self.words else method
 
 
-def read_model(file: Path, *, model: str | None, shape: tuple[int, ...] | None, trust_file: bool
+def read_model(file: Path, *, model: str | None, shape: tuple[int, ...] | None, trust_file: bool, device: str | None
                ) -> tuple[Checkpoint, nn.Module]:
-    """Return what is in a model file, and its model; notes go to stderr."""
+    """Return what is in a model file, and its model on `device`; notes go to stderr."""
+    import torch
+
     import jacprobe as jp
     from jacprobe.checkpoint import build_model
+    from jacprobe.probe.checks import check_device
 
+    place = check_device(device, torch.device("cpu"))
     checkpoint = jp.read_checkpoint(file, trust_file=trust_file)
     for note in checkpoint.notes:
         print(f"{file.name}: {note}", file=sys.stderr)
-    return checkpoint, build_model(checkpoint, model=model, input_shape=shape or checkpoint.input_shape)
+    return checkpoint, build_model(checkpoint, model=model, input_shape=shape or checkpoint.input_shape).to(place)
 
 
 def read_inputs(data: str | None, *, split: str, num: int | None, root: Path | None, seed: int | None,

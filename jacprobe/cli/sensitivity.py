@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jacprobe.cli import scoringoptions as option
 from jacprobe.cli.options import check_output_option, naming_options, parsed_shape
 from jacprobe.cli.scoring import prunable_set, read_inputs, read_model, score_arguments
 
@@ -23,34 +24,29 @@ _CONNECTION = ("snip", "iterative-snip", "force")  # methods whose score is conn
 
 @naming_options()
 def sensitivity(
-    file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
-    data: Annotated[str | None, typer.Option(help="digits, mnist, fashion-mnist, cifar-10, random, or an array file"
-                                                  " ending in .npy, .npz or .pt.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the data set's standard files.")] = None,
-    split: Annotated[str, typer.Option(help="train or test.")] = "train",
-    num_inputs: Annotated[int | None, typer.Option(help="Number of inputs; default all (100 random ones).")] = None,
-    method: Annotated[str, typer.Option(help="snip, magnitude, grasp, synflow, ...; a wrong one lists them.")] = "snip",
-    loss: Annotated[str | None, typer.Option(help="labels, uniform, raw, softmax, random-labels, ...: of the methods"
-                                                  " with a loss.")] = None,
-    argument: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Other argument of the method, such"
-                                                       " as temperature=200; repeatable.")] = None,
-    batch_norm: Annotated[str, typer.Option(help="While scoring: paper, eval or train.")] = "paper",
-    prunable: Annotated[list[str] | None, typer.Option(metavar="NAME", help="weights (default), paper (biases too), or"
-                                                       " names and patterns of parameters; repeatable.")] = None,
-    protect: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Parameter, module or pattern to leave out;"
-                                                      " repeatable.")] = None,
+    file: option.File,
+    data: option.Data = None,
+    data_root: option.DataRoot = None,
+    split: option.Split = "train",
+    num_inputs: option.NumInputs = None,
+    method: option.Method = "snip",
+    loss: option.Loss = None,
+    argument: option.Argument = None,
+    batch_norm: option.BatchNorm = "paper",
+    prunable: option.Prunable = None,
+    protect: option.Protect = None,
     sparsity: Annotated[list[float] | None, typer.Option(help="Show what one global threshold keeps at this sparsity;"
                                                               " repeatable for the figure.")] = None,
-    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
-    model: Annotated[str | None, typer.Option(help="Network of a file that holds only weights: a name such as"
-                                                   " mlp-7-tanh, or your own package.module:factory.")] = None,
-    input_shape: Annotated[str | None, typer.Option(metavar="C,H,W", help="Of the network and of random data.")] = None,
-    trust_file: Annotated[bool, typer.Option("--trust-file", help="Run the code that the file brings along.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    seed: option.Seed = 0,
+    model: option.Model = None,
+    input_shape: option.Shape = None,
+    trust_file: option.Trust = False,
+    device: option.Device = None,
+    json: option.Json = False,
     output: Annotated[Path | None, typer.Option(help="Write all scores (.parquet, .npz) or the table (.csv, .json).")
                       ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw histograms, points and masks (.png, .pdf, .svg).")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    overwrite: option.Overwrite = False,
 ) -> None:
     """Show how the connection sensitivity of a model is distributed over its layers."""
     import jacprobe as jp
@@ -60,11 +56,12 @@ def sensitivity(
     check_output_option("--plot", plot, _PLOTS, overwrite=overwrite)
     asked = parsed_shape(input_shape)
     arguments = score_arguments(loss, argument or [])
-    checkpoint, net = read_model(file, model=model, shape=asked, trust_file=trust_file)
+    checkpoint, net = read_model(file, model=model, shape=asked, trust_file=trust_file, device=device)
     inputs = read_inputs(data, split=split, num=num_inputs, root=data_root, seed=None,
                          shape=asked or checkpoint.input_shape)
     chosen = {"prunable": prunable_set(prunable or []), "protected": protect or ()}
-    scores = jp.scores(net, method, data=inputs.data, batch_norm=batch_norm, seed=seed, **chosen, **arguments)
+    found = jp.scores(net, method, data=inputs.data, batch_norm=batch_norm, seed=seed, **chosen, **arguments)
+    scores = {name: score.cpu() for name, score in found.items()}
     masks = {f"{100 * share:g} %": jp.prune(net, lambda *_: scores, sparsity=share, **chosen)
              for share in sparsity or []}
     table = sensitivity_data(scores, masks=next(iter(masks.values())) if len(masks) == 1 else None)

@@ -165,7 +165,7 @@ def _style(ax: Axes, table: pd.DataFrame, *, log: bool, font: float, row: float)
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", labelsize=font)
     if log:
-        ax.xaxis.set_major_locator(LogLocator(numticks=7))
+        ax.xaxis.set_major_locator(LogLocator(numticks=7 if ax.get_window_extent().width > 3 * ax.figure.dpi else 5))
         ax.xaxis.set_minor_locator(NullLocator())
     else:
         ax.xaxis.set_major_locator(MaxNLocator(5))

@@ -15,7 +15,7 @@ from jacprobe.plotting.masks import draw_mask
 from jacprobe.plotting.scatter import draw_sensitivity_scatter
 from jacprobe.plotting.sensitivity import draw_sensitivity
 from jacprobe.plotting.sensitivitydata import check_masks, check_scores, threshold_of
-from jacprobe.plotting.style import INK, SelfShowingFigure, check_positive, elide, percent, short_name
+from jacprobe.plotting.style import INK, LEAST_TYPE, SelfShowingFigure, check_positive, elide, percent, short_name
 
 _PAGE = 9.4  # inches that a figure may be high
 _MOST_SETS = 10
@@ -23,6 +23,7 @@ _WIDE = 5.5  # inches from which histograms and points stand side by side
 _MOST_STRIPS = 16  # that fit half a page side by side
 _SMALLEST, _SMALL, _LARGEST = 0.22, 0.4, 1.0  # inches, the side of the picture of a mask; below small where many
 _MARGIN = 0.3  # inches beside the pictures
+_TEXT, _LITTLE_TEXT = 0.17, 0.125  # inches, the height of a line of text above or below large and small pictures
 
 ManyMasks = Mapping[str, Tensor] | Mapping[str, Mapping[str, Tensor]]
 
@@ -41,7 +42,8 @@ def plot_sensitivity(
     """Return a figure of the scores of a network: histograms, points as in the paper's Fig. 1, and pictures of masks.
 
     Points and pictures are of the weights; parameters of one axis, such as biases, are only in the histograms, unless
-    there are no others. ``draw_sensitivity``, ``draw_sensitivity_scatter`` and ``draw_mask`` say what is drawn.
+    there are no others. ``draw_sensitivity``, ``draw_sensitivity_scatter`` and ``draw_mask`` say what is drawn. Where
+    the name of a layer does not fit above its picture, each line of pictures has the names of its first and last layer.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def plot_sensitivity(
         pictures each. One set splits the histograms into kept and removed; of several the thresholds are marked.
     width, height
         Of the figure, in inches; a paper's column is 3.3 wide. By default it is as high as its contents need, and at
-        most a page.
+        most a page, unless the pictures of more than some fifty layers need more.
     title
         Text above the figure.
     num_points, seed
@@ -158,15 +160,16 @@ class _MaskGrid(NamedTuple):
 
     @classmethod
     def of(cls, num_masks: int, num_sets: int, width: float, highest: float) -> _MaskGrid:
-        room, gap, text = width - _MARGIN, 0.05, 0.17
+        room, gap = width - _MARGIN, 0.05
         fewest = max(int(room / (_SMALL + gap)), 1)
         for num_columns in range(fewest, max(fewest, num_masks) + 1):
             num_lines = math.ceil(num_masks / num_columns)
             even = math.ceil(num_masks / num_lines)
-            grid = cls(num_lines, even, num_sets, min(room / even - gap, _LARGEST), gap, text)
+            side = min(room / even - gap, _LARGEST)
+            grid = cls(num_lines, even, num_sets, side, gap, _TEXT if side >= _SMALL else _LITTLE_TEXT)
             if grid.height <= highest or grid.side < _SMALLEST:
                 break
-        fitting = (highest / grid.num_lines - text - gap) / num_sets - text
+        fitting = (highest / grid.num_lines - grid.text - gap) / num_sets - grid.text
         return grid._replace(side=min(grid.side, max(fitting, _SMALLEST)))
 
     @property
@@ -188,18 +191,22 @@ def _draw_masks(panel: Axes, grid: _MaskGrid, names: list[str], sets: Mapping[st
     panel.set_axis_off()
     panel.set_label("masks")
     width = panel.get_window_extent().width / panel.figure.dpi
-    size = min(font - 1, 72 * grid.side / 4.2, 72 * grid.text / 1.6)
+    shown = [elide(short_name(name)) for name in names]
+    size = max(min(font - 1, 72 * grid.side / 4.2, 72 * grid.text / 1.6), LEAST_TYPE)
+    fitting = 72 * (grid.side + grid.gap) / (0.6 * max(map(len, shown)))  # type that keeps the names apart
     for row, (key, masks) in enumerate(sets.items()):
         for index, name in enumerate(names):
             ax = panel.inset_axes(grid.box(index, row, width), label=f"{key} {name}".lstrip())
             draw_mask(masks[name], ax=ax, aspect="auto")
             ax.set_box_aspect(1)
             removed = float((~masks[name]).double().mean())
-            ax.set_xlabel(f"{percent(removed)} %", fontsize=size, labelpad=1.5, color=INK)
-            if row == 0:
-                shown = elide(short_name(name))
-                wide = 0.6 * size * len(shown) / (72 * grid.side)
-                ax.set_title(shown, fontsize=size / max(wide, 1), pad=2, parse_math=False)
+            ax.set_xlabel(f"{percent(removed)} %", fontsize=size, labelpad=1, color=INK)
+            if row == 0 and fitting >= LEAST_TYPE:
+                ax.set_title(shown[index], fontsize=min(size, fitting), pad=2, parse_math=False)
+            elif row == 0 and index % grid.num_columns == 0:
+                line = shown[index:index + grid.num_columns]
+                heading = " to ".join(dict.fromkeys([line[0], line[-1]]))
+                ax.set_title(heading, loc="left", fontsize=min(font - 1, 72 * grid.text / 1.5), pad=2, parse_math=False)
             if index % grid.num_columns == 0 and key:
                 ax.set_ylabel(key, fontsize=size, labelpad=2, parse_math=False)
 

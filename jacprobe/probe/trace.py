@@ -12,6 +12,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from jacprobe.errors import ModelError, UnknownNameError
+from jacprobe.modelstate import run_on
 from jacprobe.probe.graph import PathGraph, edge_key
 
 OutputChoice = Callable[[object], Tensor]
@@ -152,7 +153,7 @@ def trace(
 def run(model: nn.Module, state: dict[str, Tensor], inputs: Tensor, *, output: OutputChoice | None) -> Tensor:
     """Return the chosen output tensor of one forward pass; raise ModelError as `trace` does."""
     try:
-        result = torch.func.functional_call(model, state, (inputs,))
+        result = run_on(model, state, inputs)
         result = result if output is None else output(result)
     except torch.OutOfMemoryError:
         raise

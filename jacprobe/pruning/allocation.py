@@ -4,112 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from numbers import Real
-from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from jacprobe.errors import ArgumentError, DtypeError, ShapeError, UnknownNameError
 from jacprobe.masks import Masks
 from jacprobe.modelstate import AFFINE, owned_parameters
+from jacprobe.pruning.densities import ALLOCATIONS, Curve, Curves, Layer, times
 
 _WHOLE = 1e-6  # of a weight: closer to a whole number is rounding
 
-
-class Layer(NamedTuple):
-    """A parameter of the prunable set as an allocation sees it; a layer and its bias have one `position`."""
-
-    name: str
-    shape: tuple[int, ...]
-    position: int
-    kind: str  # "conv", "linear" or "other"
-    is_bias: bool = False
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Number kept of one parameter as it grows with a scale that all share, between `least` and `most`."""
-
-    rising: Callable[[float], float]
-    least: int
-    most: int
-
-    def __call__(self, scale: float) -> float:
-        return min(max(self.rising(scale), self.least), self.most)
-
-
-Curves = dict[str, Curve]
 DensityFn = Callable[[dict[str, tuple[int, ...]], float], Mapping[str, float]]
 Allocation = str | Masks | Mapping[str, float] | DensityFn
-
-
-def uniform(layers: list[Layer], most: Mapping[str, int]) -> Curves:
-    """Return equal densities."""
-    return {layer.name: Curve(_times(layer.size), 0, most[layer.name]) for layer in layers}
-
-
-def erk(layers: list[Layer], most: Mapping[str, int]) -> Curves:
-    """Return densities in proportion to the sum over the product of a parameter's sizes, at most 1.
-
-    What a dense layer cannot take goes to the others. References: Erdős-Rényi-Kernel, Evci et al. 2020, section 3.
-    """
-    return {layer.name: Curve(_times(sum(layer.shape) or 1), 0, most[layer.name]) for layer in layers}
-
-
-def uniform_plus(layers: list[Layer], most: Mapping[str, int]) -> Curves:
-    """Return equal densities, except that the first convolution stays dense and the last fully connected layer keeps
-    at least 20 %, each with its bias. References: Gale et al. 2019, section 3.
-    """
-    curves = uniform(layers, most)
-    for layer in _at(layers, _first("conv", layers)):
-        curves[layer.name] = Curve(_times(layer.size), most[layer.name], most[layer.name])
-    for layer in _at(layers, _last("linear", layers)):
-        least = min(math.ceil(0.2 * layer.size), most[layer.name])
-        curves[layer.name] = Curve(_times(layer.size), least, most[layer.name])
-    return curves
-
-
-def igq(layers: list[Layer], most: Mapping[str, int]) -> Curves:
-    """Return densities 1 / (1 + F n) of parameters of n entries, with F as the total asks for.
-
-    References: ideal gas quotas, Vysogorets and Kempe 2023, section 4.
-    """
-    return {layer.name: Curve(_gas(layer.size), 0, most[layer.name]) for layer in layers}
-
-
-def smart_ratio(layers: list[Layer], most: Mapping[str, int]) -> Curves:
-    """Return densities in proportion to (L - l)^2 + (L - l) for layer l of L, at most 1, and 0.3 for the last fully
-    connected layer, more only where all others are dense already.
-
-    Layers count from 0 in the order in which the model registers them, without the last fully connected one.
-    References: Su et al. 2020, section 4.1.
-    """
-    last = _last("linear", layers)
-    positions = sorted({layer.position for layer in layers} - {last})
-    curves = {}
-    for layer in layers:
-        if layer.position == last:
-            share = min(round(0.3 * layer.size), most[layer.name])
-            curves[layer.name] = Curve(_times(layer.size), share, share)
-        else:
-            rest = len(positions) - positions.index(layer.position)
-            curves[layer.name] = Curve(_times((rest**2 + rest) * layer.size), 0, most[layer.name])
-    return curves
-
-
-ALLOCATIONS: dict[str, Callable[[list[Layer], Mapping[str, int]], Curves] | None] = {
-    "global": None,
-    "uniform": uniform,
-    "erk": erk,
-    "uniform-plus": uniform_plus,
-    "igq": igq,
-    "smart-ratio": smart_ratio,
-}
 
 
 class Allocator:
@@ -169,6 +76,28 @@ class Allocator:
         return _solve(curves, num_kept, self._name)
 
 
+class Shares:
+    """The allocation of each of several runs of pruning, the last of which shall end at `allocation`.
+
+    A name is one for every run. Masks and densities say what is kept in the end; before it, what is kept is in
+    proportion, at most all.
+    """
+
+    def __init__(self, allocation: Allocation, layers: list[Layer], num_kept: int):
+        self._name = allocation if isinstance(allocation, str) else None
+        self._allocator = Allocator(allocation, layers, num_kept=num_kept, floors={})
+
+    def of(self, num_kept: int, masks: Mapping[str, Tensor]) -> str | dict[str, float]:
+        """Return a name or densities for the run that ends with `num_kept` weights, of those that `masks` keep."""
+        if self._name is not None:
+            return self._name
+        layers = self._allocator.layers
+        most = {layer.name: int(masks[layer.name].count_nonzero()) if layer.name in masks else layer.size
+                for layer in layers}
+        quotas = self._allocator.quotas(num_kept, most)
+        return {layer.name: quotas[layer.name] / max(layer.size, 1) for layer in layers}
+
+
 def layers_of(model: nn.Module, names: list[str]) -> list[Layer]:
     """Return the parameters of the prunable set with what an allocation asks of them."""
     owned = owned_parameters(model)
@@ -224,8 +153,8 @@ def _given(allocation: object, layers: list[Layer], total: int) -> dict[str, int
     highest = sum(math.ceil(target - _WHOLE) for target in targets.values())
     if not fewest <= total <= highest:
         kept, num = sum(targets.values()), sum(sizes.values())
-        raise ArgumentError(f"`allocation` must keep the {total} weights that `sparsity` leaves; it keeps {kept:.6g} of"
-                            f" {num}. Pass sparsity={1 - kept / num:.6g}, or other densities.")
+        raise ArgumentError(f"`allocation` must keep the {total} weights that `sparsity` leaves; it keeps"
+                            f" {round(kept)} of {num}. Pass sparsity={(num - round(kept)) / num}, or other densities.")
     return _rounded(targets, total)
 
 
@@ -254,24 +183,4 @@ def _towards(quota: int, layer: Layer, most: int) -> Curve:
     if quota > most:
         raise ArgumentError(f"`allocation` must not keep what the model's own masks remove; {layer.name!r} shall keep"
                             f" {quota} and has {most} left. Lower its density.")
-    return Curve(_times(max(quota, 1e-9 * layer.size)), quota, most)
-
-
-def _times(factor: float) -> Callable[[float], float]:
-    return lambda scale: factor * scale
-
-
-def _gas(size: int) -> Callable[[float], float]:
-    return lambda scale: size / (1 + size / scale)
-
-
-def _at(layers: list[Layer], position: int | None) -> list[Layer]:
-    return [layer for layer in layers if layer.position == position]
-
-
-def _first(kind: str, layers: list[Layer]) -> int | None:
-    return min((layer.position for layer in layers if layer.kind == kind), default=None)
-
-
-def _last(kind: str, layers: list[Layer]) -> int | None:
-    return max((layer.position for layer in layers if layer.kind == kind), default=None)
+    return Curve(times(max(quota, 1e-9 * layer.size)), quota, most)

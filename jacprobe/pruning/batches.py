@@ -170,12 +170,15 @@ def balanced(batches: Batches, per_class: int, num_classes: int, generator: torc
     Raises
     ------
     ArgumentError
-        A class has fewer samples, or labels are no class numbers.
+        A class has fewer samples, or labels are no class numbers, or none of these classes.
     """
     inputs, labels = batches.together()
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
         raise ArgumentError(f"`data` must have class numbers as labels to be balanced; got {labels.dtype} of shape"
                             f" {tuple(labels.shape)}. Pass `per_class=None` to take all samples as they are.")
+    if not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ArgumentError(f"`data` must have labels from 0 to {num_classes - 1}, one per output of the model; got"
+                            f" {labels.min()} to {labels.max()}. Leave the others out, or count classes from 0.")
     chosen = []
     for number in range(num_classes):
         members = (labels == number).nonzero().flatten().cpu()

@@ -21,7 +21,7 @@ def set_batch_norm(model: nn.Module, state: dict[str, Tensor], mode: str, scored
     Parameters
     ----------
     state
-        The copy that ``functional_call`` runs on; changed in place.
+        The copy that the model runs on; changed in place.
     mode
         "paper": inference mode at initial statistics (mean 0, variance 1, weight 1, bias 0), so that batch norm is the
         identity up to ``1 / sqrt(1 + eps)``; "eval": stored statistics; "train": those of each batch.

@@ -11,7 +11,8 @@ from torch.nn.utils import parametrize
 
 from jacprobe.errors import ArgumentError, DtypeError, ModelError, UnknownNameError
 from jacprobe.masks import KeepMask, Masks
-from jacprobe.modelstate import check_model, copy_model, owned_parameters
+from jacprobe.masks.application import drop_torch_pruning
+from jacprobe.modelstate import Owned, check_model, copy_model, owned_parameters
 from jacprobe.pruning.arguments import check_masks, check_scores
 from jacprobe.randomness import make_generator
 
@@ -54,8 +55,8 @@ def controls(
     Parameters
     ----------
     model
-        The dense model, or one that carries masks (``Masks.apply``) and hides the weights they remove. It is left
-        untouched.
+        The dense model, or one that carries masks (of ``Masks.apply`` or ``torch.nn.utils.prune``) and hides the
+        weights they remove. It is left untouched.
     masks
         Kept weights.
     seed
@@ -79,7 +80,7 @@ def controls(
         An argument is of the wrong type, name or shape; masks keep all or none of each parameter, so that no control
         can differ; scores are NaN.
     ModelError
-        The removed weights are not in `model` any more, or it is pruned by ``torch.nn.utils.prune``.
+        The removed weights are not in `model` any more.
 
     References
     ----------
@@ -127,8 +128,17 @@ def _control(
         "random": lambda key, mask: _highest(torch.rand(mask.shape, generator=generator, dtype=torch.float64), mask),
         "inverted": lambda key, mask: _inverted(mask, generator) if scores is None else _highest(-scores[key], mask),
     }[name]
-    drawn = Masks({key: draw(key, mask) for key, mask in masks.items()}, {**masks.provenance, "control": name})
+    first = _first_names(dense, masks)
+    found = {key: draw(key, masks[key]) for key in dict.fromkeys(first.values())}
+    drawn = Masks({key: found[first[key]] for key in masks}, {**masks.provenance, "control": name})
     return Control(drawn.apply(dense), drawn)
+
+
+def _first_names(model: nn.Module, masks: Masks) -> dict[str, str]:
+    """Return for each name in `masks` the first of those that are tied to it and have an equal mask."""
+    owned = owned_parameters(model)
+    return {name: next(other for other in masks if owned[other].tensor is owned[name].tensor
+                       and torch.equal(masks[other], masks[name])) for name in masks}
 
 
 def _shuffled(mask: Tensor, generator: torch.Generator) -> Tensor:
@@ -175,8 +185,8 @@ def _rescaled(dense: nn.Module, masks: Masks) -> nn.Module:
     scaled = copy_model(dense)
     owned = owned_parameters(scaled)
     with torch.no_grad():
-        for name, mask in masks.items():
-            tensor = owned[name].tensor
+        for name in dict.fromkeys(_first_names(dense, masks).values()):
+            tensor, mask = owned[name].tensor, masks[name]
             norm = torch.where(mask.to(tensor.device), tensor, 0).double().norm()
             if tensor.ndim >= 2 and norm > 0:
                 tensor.mul_((tensor.double().norm() / norm).to(tensor.dtype))
@@ -189,7 +199,7 @@ def _opened(model: nn.Module, masks: Masks) -> nn.Module:
     for name in masks:
         for owned in owned_parameters(dense).values():
             if owned.tensor is owned_parameters(dense)[name].tensor:
-                _open(owned.module, owned.attribute)
+                _open(owned)
     owned = owned_parameters(dense)
     for name, mask in masks.items():
         removed = owned[name].tensor.detach().cpu()[~mask]
@@ -199,7 +209,10 @@ def _opened(model: nn.Module, masks: Masks) -> nn.Module:
     return dense
 
 
-def _open(module: nn.Module, attribute: str) -> None:
+def _open(owned: Owned) -> None:
+    module, attribute = owned.module, owned.attribute
+    if owned.is_torch_pruned():
+        drop_torch_pruning(owned, owned.tensor)
     if not parametrize.is_parametrized(module, attribute):
         return
     entries = list(module.parametrizations[attribute])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from jacprobe.errors import DtypeError, ModelError, ShapeError
 from jacprobe.masks import KeepMask
 from jacprobe.modelstate import Owned, check_module, detached_state, owned_parameters, preserved, unwrapped
+from jacprobe.pruning.operations import writes
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ def record(model: nn.Module, inputs: Tensor) -> Dataflow:
         shared = {name: first.setdefault(id(tensor), name) for name, tensor in state.items()}
         unique = {name: state[name] for name in first.values()}
         sample = _sample(inputs, owned)
+        if any(isinstance(module, (nn.RNNBase, nn.RNNCellBase)) for module in model.modules()):
+            unique = {name: tensor.cpu() for name, tensor in unique.items()}  # elsewhere their gates are one operation
+            sample = sample.cpu()
         graph = _graph(model, shared, unique, sample)
     parameters = frozenset(shared[entry.name] for entry in owned.values())
     names = {plain: shared[entry.name] for plain, entry in owned.items()}
@@ -89,10 +94,12 @@ def _graph(model: nn.Module, shared: dict[str, str], unique: dict[str, Tensor], 
         by_name = dict(zip(unique, tensors, strict=True))
         return torch.func.functional_call(model, {name: by_name[key] for name, key in shared.items()}, (inputs,))
 
-    functional: Callable = torch.func.functionalize(forward)  # in-place operations and views become plain ones
+    tensors = list(unique.values())
     try:
-        with sdpa_kernel(SDPBackend.MATH):  # attention by its plain formula, of operations that have a stand-in
-            return make_fx(functional)(list(unique.values()), sample)
+        with _plain_formulas():
+            graph = _functional(forward, tensors, sample)
+            if any(map(writes, graph.graph.nodes)):  # those of composite kernels, which pass the first time
+                graph = _functional(graph, tensors, sample)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # the user's forward may raise anything; it is chained and named
@@ -102,3 +109,16 @@ def _graph(model: nn.Module, shared: dict[str, str], unique: dict[str, Tensor], 
             f" {tuple(sample.shape)} raised {type(error).__name__}: {reason}. Check the shape, or take decisions by"
             " value out of its forward."
         ) from error
+    return graph
+
+
+def _functional(forward: Callable, tensors: list[Tensor], sample: Tensor) -> fx.GraphModule:
+    """Trace `forward`; in-place operations and views become plain ones."""
+    return make_fx(torch.func.functionalize(forward))(tensors, sample)
+
+
+@contextmanager
+def _plain_formulas() -> Iterator[None]:
+    """Have attention and recurrent layers computed by their formulas, of operations that have a stand-in."""
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
+        yield

@@ -40,10 +40,11 @@ def effective_masks(
 ) -> Masks:
     """Return the masks of those kept weights that lie on a path of kept weights from the input to the output.
 
-    The other kept weights change no derivative of the output by the input: their unit gets no signal, or what it
-    sends is never read. An entry of a kernel counts where at least one of its places lies on a path, so that taps that
-    only ever meet padding do not. Found by one forward and one backward pass with positive stand-ins for all
-    operations of the model, on any graph: shortcuts, concatenation, groups, weights used twice.
+    The other kept weights read a unit without a signal, or write to one that is never read: without biases they change
+    no output, and with them they can only shift, as one more bias, units that are on a path. An entry of a kernel
+    counts where at least one of its places lies on a path, so that taps that only ever meet padding do not. Found by
+    one forward and one backward pass with positive stand-ins for all operations of the model, on any graph: shortcuts,
+    concatenation, groups, recurrence, weights used twice.
 
     Parameters
     ----------
@@ -71,7 +72,9 @@ def effective_masks(
     Notes
     -----
     Softmax and normalisations with statistics of the sample let everything they normalise together depend on each
-    other. A product of two signals depends on both.
+    other, except for what an attention mask shuts out: scores filled with, or shifted by, a constant of at most -1e4.
+    A product of two signals depends on both unless one is zero by a constant factor; a gate that is zero because of
+    its pruned weights is not noticed.
 
     References
     ----------
@@ -124,7 +127,7 @@ def _forward(
     flow: Dataflow, leaves: dict[str, Tensor], *, alive: bool, unknown: str, carried: bool
 ) -> tuple[list[Tensor], dict[str, int]]:
     """Return the patterns of all outputs that depend on the input, and the multiply-accumulates with each parameter."""
-    entry = Flow(torch.ones(flow.inputs.shape, device=flow.inputs.device), is_signal=True)
+    entry = Flow(torch.ones(flow.inputs.shape, dtype=torch.float32, device=flow.inputs.device), is_signal=True)
     entries = iter([*(_entry(flow, name, leaves, carried=carried) for name in flow.tensors), entry])
     values: dict[torch.fx.Node, object] = {}
     macs: dict[str, int] = {}
@@ -133,7 +136,7 @@ def _forward(
             values[node] = next(entries)
         elif node.op == "get_attr":
             values[node] = getattr(flow.graph, node.target)
-        elif node.op == "call_function" and node.users:  # what nothing reads is left over from in-place operations
+        elif node.op == "call_function" and node.users:
             values[node] = _evaluated(node, values, macs, alive=alive, unknown=unknown)
     outputs = tree_flatten(torch.fx.node.map_arg(flow.graph.graph.output_node().args[0], values.__getitem__))[0]
     return [value.pattern for value in outputs if isinstance(value, Flow) and value.is_signal], macs
@@ -156,5 +159,5 @@ def _entry(flow: Dataflow, name: str, leaves: dict[str, Tensor], *, carried: boo
         return torch.ones_like(tensor)
     if name not in flow.parameters:
         return tensor
-    ones = torch.ones(tensor.shape, device=tensor.device)
+    ones = torch.ones(tensor.shape, dtype=torch.float32, device=tensor.device)
     return Flow(leaves.get(name, ones), False, frozenset([name]))

@@ -17,8 +17,9 @@ class Flag:
     ----------
     kind
         "disconnected", no path leads from the input to the output; "layer collapse", a layer lost all of its weights
-        and the network is cut though weights remain elsewhere (Tanaka et al. 2020); "empty layer"; "dead branch", no
-        path goes through weights that others bypass; "rank", zeros alone make a layer's matrix singular.
+        and the network is cut though weights remain elsewhere (Tanaka et al. 2020); "empty layer", layers without a
+        weight; "dead branch", no path goes through weights that others bypass; "rank", zeros alone lower the rank of
+        the matrices of layers that are not empty.
     parameters
         Names of the parameters concerned.
     text
@@ -53,14 +54,22 @@ def find_flags(table: pd.DataFrame, *, is_connected: bool, usable: set[str]) -> 
         if empty and table["kept"].sum() > 0:
             flags.append(Flag("layer collapse", tuple(empty), f"{_listed(empty)} lost every weight while"
                               f" {int(table['kept'].sum())} remain elsewhere"))
-    flags += [Flag("empty layer", (name,), f"{name} keeps none of its {int(total)} weights")
-              for name, total in weights.loc[weights["kept"].eq(0), ["parameter", "total"]].itertuples(index=False)]
+    if empty:
+        total = int(weights.loc[weights["kept"].eq(0), "total"].sum())
+        verb = "keeps none of its" if len(empty) == 1 else "keep none of their"
+        flags.append(Flag("empty layer", tuple(empty), f"{_listed(empty)} {verb} {total} weights"))
     if is_connected:
         flags += _dead_branches(weights, usable)
-    flags += [Flag("rank", (row.parameter,), f"{row.parameter} has structural rank {row.structural_rank} of"
-                   f" {row.structural_rank + row.rank_shortfall}, whatever its values")
-              for row in weights[weights["rank_shortfall"] > 0].itertuples()]
-    return tuple(flags)
+    return (*flags, *_low_ranks(weights[weights["rank_shortfall"].gt(0) & weights["kept"].gt(0)]))
+
+
+def _low_ranks(weights: pd.DataFrame) -> list[Flag]:
+    """One flag for all layers, the worst first, as in most nets there are many."""
+    full = weights["structural_rank"] + weights["rank_shortfall"]
+    worst = weights.assign(full=full, share=weights["structural_rank"] / full).sort_values("share", kind="stable")
+    ranks = [f"{row.structural_rank} of {row.full} in {row.parameter}" for row in worst.itertuples()]
+    text = f"zeros alone lower it to {_listed(ranks, 3)}"
+    return [Flag("rank", tuple(worst["parameter"]), text)] if ranks else []
 
 
 def _dead_branches(weights: pd.DataFrame, usable: set[str]) -> list[Flag]:

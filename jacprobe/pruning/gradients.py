@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from jacprobe.errors import ModelError, NonFiniteError, UnknownNameError
+from jacprobe.modelstate import run_on
 from jacprobe.pruning.batches import Batch, Batches
-from jacprobe.pruning.losses import Loss, check_finite
-from jacprobe.pruning.network import Network, named_failures
+from jacprobe.pruning.context import Scoring
+from jacprobe.pruning.losses import Loss
+from jacprobe.pruning.network import Network, named_failures, opened
 from jacprobe.pruning.sums import RunningSum
 
 ACCUMULATIONS = ("sum", "mean", "absolute")
@@ -25,27 +28,52 @@ _PER_SAMPLE_FLOATS = 2**24  # gradients of single samples that are held at once
 Sums = dict[str, RunningSum]
 
 
-def loss_batches(data: object, loss: Loss, what: str) -> Batches:
-    """Return the checked batches that a loss needs."""
-    return Batches.of(data, what, labelled=loss.labelled)
+@contextlib.contextmanager
+def opened_on_data(
+    model: nn.Module, names: list[str], scoring: Scoring, loss: Loss, what: str, *, shared: bool = False,
+    chosen: Callable[[Network, Batches], Batches] | None = None,
+) -> Iterator[tuple[Network, Batches]]:
+    """Yield the network of `model` and the batches that the score `what` is computed from.
+
+    Parameters
+    ----------
+    shared
+        Whether large weights are read in place where the forward pass writes into none; see ``opened``.
+    chosen
+        Picks from the batches of the data.
+
+    Raises
+    ------
+    ArgumentError, DtypeError, ShapeError, ModelError
+        The data are no batches for this loss, or the model does not take them, or mixes samples.
+    """
+    batches = Batches.of(scoring.data, what, labelled=loss.labelled)
+    with opened(model, names, scoring, trial=batches if shared else None) as network:
+        yield network, prepared(network, batches if chosen is None else chosen(network, batches), loss)
 
 
 def prepared(network: Network, batches: Batches, loss: Loss) -> Batches:
     """Return `batches` in sizes at which the network is fast, and with labels where the loss draws them.
 
     Where batch norm takes the statistics of each batch, the batches stay as they are.
+
+    Raises
+    ------
+    ModelError
+        The model does not take the data, or mixes samples.
     """
     inputs, labels = batches.first()
-    few = network.placed(inputs[:2])
+    few, labels = network.placed(inputs[:2], labels[:2] if labels is not None else None)
     if loss.random_labels:
         with torch.no_grad():
             outputs = network.run(few.clone())
         seed = int(torch.randint(2**62, (), generator=network.scoring.generator))
         batches = replace(batches, drawn=(outputs.shape[1] if outputs.ndim > 1 else 1, seed))
-        labels = torch.zeros(len(inputs), dtype=torch.int64)
+        labels = torch.zeros(len(few), dtype=torch.int64, device=network.device)
     if network.scoring.batch_norm == "train":
         return batches
-    kept = _floats_kept(network, loss, few, None if labels is None else labels[:2].to(network.device, copy=True))
+    kept = _floats_kept(network, loss, few.clone(), labels)
+    _check_apart(network, few)
     num_floats = max(_CHUNK_FLOATS, sum(leaf.numel() for leaf in network.leaves.values()))  # adding takes time too
     return batches.resized(max(1, min(_MAX_CHUNK, num_floats * len(few) // max(kept, 1))))
 
@@ -66,11 +94,26 @@ def _floats_kept(network: Network, loss: Loss, inputs: Tensor, labels: Tensor | 
     return sum(sizes.values())
 
 
+def _check_apart(network: Network, few: Tensor) -> None:
+    """Check that the output of neither of two samples depends on the other."""
+    if len(few) < 2:
+        return
+    with torch.no_grad():
+        pair, *twins = (network.run(few[index]) for index in ([0, 1], [0, 0], [1, 1]))
+    near = torch.finfo(pair.dtype).eps ** 0.5
+    far = near * float(pair.abs().nan_to_num(0, posinf=0).amax())  # what is not finite is refused with the loss
+    for own, twin in zip(pair, twins, strict=True):
+        if not torch.allclose(own, twin[0], rtol=near, atol=far, equal_nan=True):
+            raise ModelError("`model` must treat samples one by one, and alike in every pass; the output of one changes"
+                             " with another. Look for a wrong batch dimension, statistics of the batch or random"
+                             " numbers, or pass batch_norm='train' to have the batches as they are given.")
+
+
 def steps(network: Network, batches: Batches, what: str) -> Iterator[Batch]:
     """Yield batches on the device of the network, under a progress bar."""
     progress = network.scoring.progress
     for inputs, labels in tqdm(batches, desc=what, unit="batch", disable=None if progress is None else not progress):
-        yield network.placed(inputs), None if labels is None else labels.to(network.device, copy=True)
+        yield network.placed(inputs, labels)
 
 
 def summed_gradients(network: Network, batches: Batches, loss: Loss) -> tuple[Sums, int]:
@@ -84,7 +127,6 @@ def summed_gradients(network: Network, batches: Batches, loss: Loss) -> tuple[Su
     try:
         for inputs, labels in steps(network, batches, batches.what):
             losses = loss(network, inputs, labels)
-            check_finite(losses)
             num += len(inputs)
             if losses.requires_grad:
                 with differentiable():
@@ -130,7 +172,7 @@ def summed_sample_gradients(network: Network, batches: Batches, loss: Loss,
 
 def _sample_gradients(network: Network, loss: Loss, inputs: Tensor, labels: Tensor | None) -> Iterator[dict]:
     """Yield the gradients by name, with an axis of samples in front, of all samples at once or one by one."""
-    check_finite(loss(network, inputs.clone(), labels).detach())
+    loss(network, inputs.clone(), labels)  # which says what is wrong with the data
     found = None if loss.of_jacobian else _vectorised(network, loss, inputs, labels)
     if found is not None:
         yield found
@@ -148,12 +190,12 @@ def _vectorised(network: Network, loss: Loss, inputs: Tensor, labels: Tensor | N
     """Return the gradients of all samples in one pass; None for a model or loss that ``vmap`` cannot run."""
     def of_sample(leaves: dict[str, Tensor], sample: Tensor, label: Tensor | None) -> Tensor:
         state = network.substituted(leaves)
-        outputs = torch.func.functional_call(network.model, state, (sample[None],)) / loss.temperature
+        outputs = run_on(network.model, state, sample[None]) / loss.temperature
         return loss.function(outputs, None if label is None else label[None]).sum()
 
     leaves = {name: leaf.detach() for name, leaf in network.leaves.items()}
     axes = (None, 0, None if labels is None else 0)
-    with warnings.catch_warnings(action="ignore"), contextlib.suppress(RuntimeError, ValueError):
+    with warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
         # a warning says that an operation is slow there; whatever is wrong with the model itself shows one by one
         return torch.func.vmap(torch.func.grad(of_sample), in_dims=axes)(leaves, inputs, labels)
     return None
@@ -184,7 +226,9 @@ def scaled(network: Network, values: dict[str, Tensor], *, signed: bool = False)
     if not norm > 0:
         raise ModelError("`model` must have a loss that depends on its weights; every score is zero."
                          " The network is disconnected or its gradient vanishes.")
-    return {name: (value if signed else value.abs_()).mul_(1 / norm).cpu() for name, value in values.items()}
+    unit = 2.0 ** max(-120, min(120, -math.frexp(norm)[1]))  # the inverse of a tiny sum is infinite in float32
+    return {name: (value if signed else value.abs_()).mul_(unit).mul_(1 / (norm * unit)).cpu()
+            for name, value in values.items()}
 
 
 def _absolute_sum(value: Tensor) -> float:

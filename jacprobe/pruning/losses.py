@@ -81,7 +81,7 @@ class Loss:
         Raises
         ------
         ModelError
-            The model or the loss raises, or does not give one number per sample.
+            The model or the loss raises, or does not give one finite number per sample.
         """
         what = "" if labels is None else f" and {labels.dtype} labels of shape {tuple(labels.shape)}"
         task = f"{'classify' if self.labelled else 'fit'} `data`; inputs of shape {tuple(inputs.shape)}{what}"
@@ -99,6 +99,8 @@ class Loss:
             if found.shape != (len(inputs),):
                 raise ValueError(f"`loss` gave shape {tuple(found.shape)}, not one number per sample (use"
                                  " reduction='none')")
+        if not found.isfinite().all():
+            raise ModelError("`model` must give a finite loss on `data`; got NaN or infinity. Rescale its weights.")
         return found
 
 
@@ -159,15 +161,3 @@ def _jacobian(outputs: Tensor, inputs: Tensor) -> Tensor:
     rows = [torch.autograd.grad(entry, inputs, create_graph=True, materialize_grads=True, allow_unused=True)[0]
             for entry in columns]
     return torch.stack([row.flatten(1) for row in rows], 1)
-
-
-def check_finite(losses: Tensor) -> None:
-    """Check the losses of a batch.
-
-    Raises
-    ------
-    ModelError
-        One is NaN or infinite.
-    """
-    if not losses.isfinite().all():
-        raise ModelError("`model` must give a finite loss on `data`; got NaN or infinity. Rescale its weights.")

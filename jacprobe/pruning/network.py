@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from jacprobe.errors import JacprobeError, ModelError, ShapeError, UnknownNameError
-from jacprobe.modelstate import AFFINE, detached_state, owned_parameters, preserved, unwrapped
-from jacprobe.pruning.batches import Batches
+from jacprobe.modelstate import AFFINE, detached_state, owned_parameters, preserved, run_on, unwrapped
+from jacprobe.pruning.batches import Batch, Batches
 from jacprobe.pruning.batchnorm import set_batch_norm
 from jacprobe.pruning.context import Scoring
 
@@ -46,14 +46,15 @@ class Network:
         self.keep = {name: _fitting(scoring.masks, name, self.weights[name]) for name in names}
         scored = {key for keys in self._keys.values() for key in keys}
         set_batch_norm(model, self.state, scoring.batch_norm, scored)
-        self.leaves = {name: self._masked(name, self.weights[name]).detach().requires_grad_() for name in names}
+        self.leaves = {name: self.masked(name, self.weights[name]).detach().requires_grad_() for name in names}
         self.state = self.substituted(self.leaves)
         first = self.weights[names[0]]
         self.device, self.dtype = first.device, first.dtype
 
-    def _masked(self, name: str, weight: Tensor) -> Tensor:
+    def masked(self, name: str, values: Tensor) -> Tensor:
+        """Return `values`, one per weight, with zeros where ``scoring.masks`` remove the weight."""
         keep = self.keep[name]
-        return weight if keep is None else torch.where(keep, weight, 0)
+        return values if keep is None else torch.where(keep, values, 0)
 
     def substituted(self, leaves: dict[str, Tensor], state: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Return the state, or another, with `leaves` for scored weights, at every owner of a tied one."""
@@ -66,22 +67,24 @@ class Network:
         distinct = {id(self.state[key]): self.state[key] for key in keys if self.state[key].is_floating_point()}
         return [tensor.requires_grad_() for tensor in distinct.values()]
 
-    def placed(self, inputs: Tensor) -> Tensor:
-        """Return a copy of `inputs` as the model takes them; token ids stay whole numbers."""
+    def placed(self, inputs: Tensor, labels: Tensor | None = None) -> Batch:
+        """Return copies as the model takes them; token ids stay whole numbers."""
         dtype = self.dtype if inputs.is_floating_point() else inputs.dtype
-        return inputs.to(self.device, dtype, copy=True)  # a forward may write into its input
+        inputs = inputs.to(self.device, dtype, copy=True)  # a forward may write into its input
+        return inputs, None if labels is None else labels.to(self.device, copy=True)
 
     def __call__(self, inputs: Tensor, state: dict[str, Tensor] | None = None) -> Tensor:
-        """Return the output for `inputs` as `placed` gives them, on the state or another.
+        """Return the output for `inputs` as ``placed`` gives them, on the state or another.
 
         Raises
         ------
-        TypeError
+        ModelError
             It is not one tensor; besides, whatever the model raises.
         """
-        outputs = torch.func.functional_call(self.model, self.state if state is None else state, (inputs,))
+        outputs = run_on(self.model, self.state if state is None else state, inputs)
         if not isinstance(outputs, Tensor):
-            raise TypeError(f"the output is a {type(outputs).__name__}, not a tensor")
+            raise ModelError(f"`model` must return one tensor; got {type(outputs).__name__}. Wrap it in a module that"
+                             " returns the tensor to score.")
         return outputs
 
     def run(self, inputs: Tensor, state: dict[str, Tensor] | None = None) -> Tensor:
@@ -123,7 +126,7 @@ def _writes_no_weight(model: nn.Module, names: list[str], scoring: Scoring, inpu
     network = Network(model, names, replace(scoring, masks=None))
     before = dict(network.state)
     with torch.no_grad(), contextlib.suppress(Exception):  # it will be raised again, and named, where it matters
-        network(network.placed(inputs))
+        network(network.placed(inputs)[0])
     originals = dict(model.named_parameters(remove_duplicate=False))
     keys = {owned.name for owned in owned_parameters(model).values() if isinstance(owned.module, AFFINE)}
     return all(torch.equal(before[key], originals[key]) for key in keys)

@@ -22,6 +22,7 @@ CREATES = _names("zeros_like ones_like full_like new_zeros new_ones new_full")  
 NOISE = _names("empty_like new_empty rand_like randn_like bernoulli rand randn")  # may be anything
 MOVES = _names(  # entries to other places, and averages with weights that are not negative
     "view _unsafe_view permute transpose t expand slice select unsqueeze squeeze split split_with_sizes unbind index"
+    " unsafe_split unsafe_split_with_sizes"
     " index_select gather flip roll repeat diagonal unfold im2col col2im as_strided pixel_shuffle pixel_unshuffle"
     " slice_scatter select_scatter diagonal_scatter as_strided_scatter index_put _unsafe_index scatter scatter_add"
     " index_add tril triu avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d"
@@ -34,11 +35,10 @@ REDUCTIONS = _names(
 
 
 def operation_name(node: fx.Node) -> str:
-    """Name of an operation as the tables above have it: without its library where that is ATen, and no overload.
+    """Name of an operation as the tables above have it: without its library where that is ATen, and no overload."""
+    return str(getattr(node.target, "overloadpacket", node.target)).removeprefix("aten.")
 
-    An in-place operation, which only kernels of ATen put into a functional graph, goes by the name of the plain one
-    unless it writes into a part of another tensor.
-    """
-    name = str(getattr(node.target, "overloadpacket", node.target)).removeprefix("aten.")
-    written = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-    return name if written is None or getattr(written.target, "is_view", False) else name.removesuffix("_")
+
+def writes(node: fx.Node) -> bool:
+    """Whether an operation changes one of its arguments."""
+    return node.op == "call_function" and getattr(getattr(node.target, "_schema", None), "is_mutable", False)

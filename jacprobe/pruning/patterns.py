@@ -8,7 +8,7 @@ behind every operation, in both directions, so that no depth under- or overflows
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, fx
@@ -21,12 +21,20 @@ from jacprobe.pruning.operations import SUMS, operation_name
 class Flow:
     """A pattern that stands for a tensor: of a signal, which depends on the input, or of coefficients from `sources`.
 
-    A plain tensor or number in its place is a constant.
+    A plain tensor or number in its place is a constant. The `level` of a signal, where one is known, is 0 where its
+    value is zero whatever the input, -inf where that is minus infinity, and 1 elsewhere.
     """
 
     pattern: Tensor
     is_signal: bool
     sources: frozenset[str] = frozenset()
+    level: Tensor | None = None
+
+    @property
+    def support(self) -> Tensor:
+        """1 where the value of a signal may be other than 0."""
+        ones = torch.ones_like(self.pattern)
+        return ones if self.level is None else ones.masked_fill(self.level == 0, 0)
 
 
 class _Gate(torch.autograd.Function):
@@ -65,7 +73,7 @@ class Call:
 
     def _entered(self, value: object) -> object:
         if isinstance(value, Flow):
-            return Flow(_Gate.apply(value.pattern, None, self.threshold), value.is_signal, value.sources)
+            return replace(value, pattern=_Gate.apply(value.pattern, None, self.threshold))
         return value
 
     @property
@@ -98,10 +106,12 @@ class Call:
         """Return a positional argument, which the graph leaves out where it has the operation's `default`."""
         return self.args[position] if len(self.args) > position else default
 
-    def result(self, pattern: Tensor) -> Flow:
+    def result(self, pattern: Tensor, level: Tensor | None = None) -> Flow:
+        """Return the output with that pattern, which holds nothing where its `level` fixes the value."""
+        pattern = pattern if level is None else pattern * (level == 1)
         sources = frozenset().union(*(flow.sources for flow in self.flows))
         sources = frozenset() if self.is_signal else sources
-        return Flow(_Gate.apply(pattern, self.threshold, 0.0), self.is_signal, sources)
+        return Flow(_Gate.apply(pattern, self.threshold, 0.0), self.is_signal, sources, level)
 
     def factor(self, value: object) -> Tensor | float:
         """Pattern of what multiplies."""

@@ -224,7 +224,7 @@ def kept_counts(layers: list[Layer], carried: dict[str, Tensor], sparsity: float
     num_left = num - sum(int((~mask).count_nonzero()) for mask in carried.values())
     num_kept = num - round(sparsity * num)
     if num_kept > num_left:
-        raise ArgumentError(f"`sparsity` must be at least {1 - num_left / num:.6g}, which the model's own masks remove;"
+        raise ArgumentError(f"`sparsity` must be at least {(num - num_left) / num}, which the model's own masks remove;"
                             f" got {sparsity}. Raise it, or start from jacprobe.remove_masks(model).")
     return num_left, num_kept
 

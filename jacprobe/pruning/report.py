@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from jacprobe.errors import ArgumentError, ShapeError
+from jacprobe.errors import ArgumentError, ModelError, ShapeError
 from jacprobe.masks import Masks
 from jacprobe.modelstate import Owned, check_module, owned_parameters
 from jacprobe.pruning.arguments import check_masks, check_options, check_scores
@@ -150,7 +151,7 @@ def mask_report(
     Raises
     ------
     ArgumentError
-        Neither or both of `inputs` and `input_shape` are given.
+        Neither or both of `inputs` and `input_shape` are given, or no `masks` and the model has no weights to prune.
     DtypeError, ShapeError, UnknownNameError, NonFiniteError
         An argument is of the wrong type, shape or name, or scores are NaN.
     ModelError
@@ -200,9 +201,16 @@ def _masks(model: nn.Module, masks: Masks | None) -> Masks:
     if masks is not None:
         check_masks(masks, model)
         return masks
+    carried = Masks.of(model)
+    if carried:
+        return carried
     owned = owned_parameters(model)
-    return Masks.of(model) or Masks({name: torch.ones(owned[name].tensor.shape, dtype=torch.bool)
-                                     for name in prunable_names(model, "weights")})
+    try:
+        names = prunable_names(model, "weights")
+    except (ArgumentError, ModelError) as error:
+        raise ArgumentError("`masks` must be given for a model whose linear and convolutional layers have no weights of"
+                            f" their own; got None. {error}") from error
+    return Masks({name: torch.ones(owned[name].tensor.shape, dtype=torch.bool) for name in names})
 
 
 def _inputs(inputs: Tensor | None, input_shape: Sequence[int] | None) -> Tensor:
@@ -211,10 +219,11 @@ def _inputs(inputs: Tensor | None, input_shape: Sequence[int] | None) -> Tensor:
                             " Pass input_shape=(1, 28, 28), for example.")
     if input_shape is None:
         return inputs
-    if not all(isinstance(side, int) and side > 0 for side in input_shape):
-        raise ShapeError(f"`input_shape` must hold positive integers; got {tuple(input_shape)}. It is the shape of one"
-                         " sample, without the batch.")
-    return torch.ones(1, *input_shape)
+    sides = input_shape if isinstance(input_shape, Sequence) else [None]
+    if not all(isinstance(side, Integral) and side > 0 for side in sides):
+        raise ShapeError(f"`input_shape` must hold positive integers; got {input_shape!r}. It is the shape of one"
+                         " sample without the batch, such as (1, 28, 28).")
+    return torch.ones(1, *map(int, sides))
 
 
 def _row(
@@ -239,11 +248,14 @@ def _row(
     return row
 
 
-def _quantile(values: Tensor, share: float) -> float:
-    """Return a quantile of sorted values, between two of them by linear interpolation."""
+def _quantile(values: Tensor, share: float) -> float | None:
+    """Return a quantile of sorted values, linear between two of them, or the nearer where one is infinite."""
+    if not len(values):
+        return None
     position = share * (len(values) - 1)
     low, high = values[math.floor(position)].item(), values[math.ceil(position)].item()
-    return low if low == high else low + (high - low) * (position - math.floor(position))
+    part = position - math.floor(position)
+    return low + (high - low) * part if math.isfinite(high - low) else (low if part < 0.5 else high)
 
 
 def _table(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:

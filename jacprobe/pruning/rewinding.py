@@ -13,7 +13,7 @@ from tqdm import tqdm
 from jacprobe.errors import DtypeError, ModelError
 from jacprobe.masks import Masks, assert_masked
 from jacprobe.modelstate import check_model, copy_model, owned_parameters
-from jacprobe.pruning.allocation import layers_of
+from jacprobe.pruning.allocation import Shares, layers_of
 from jacprobe.pruning.methods import check_rereadable, known_method
 from jacprobe.pruning.prunable import Choice, Predicate, prunable_names
 from jacprobe.pruning.prune import carried_on, check_share, kept_counts, prune
@@ -90,14 +90,14 @@ def prune_iteratively(
     Raises
     ------
     ArgumentError, UnknownNameError, ShapeError, DtypeError, NonFiniteError
-        An argument is wrong, or `train` returns no model or one with weights that are not finite.
+        An argument is wrong, or `train` returns no model or one with weights that are not finite, or `evaluate` no
+        number.
     ModelError
         `train` returns a model with other parameters, or with removed weights that are not zero.
 
     References
     ----------
-    Frankle and Carbin, "The Lottery Ticket Hypothesis", ICLR 2019, strategy 1; Frankle et al. 2020 for rewinding to an
-    early step.
+    Frankle and Carbin, "The Lottery Ticket Hypothesis", ICLR 2019; Frankle et al. 2020 for rewinding to an early step.
 
     Examples
     --------
@@ -111,28 +111,38 @@ def prune_iteratively(
     import pandas as pd  # which takes longer to import than all else here
 
     check_model(model)
+    if not callable(train):
+        raise DtypeError(f"`train` must be a function from model to trained model; got {train!r}. Write one.")
     known_method(method)
     check_share(sparsity)
     names = prunable_names(model, prunable, protected)
     layers, masks, rows = layers_of(model, names), None, []
-    num = sum(layer.size for layer in layers)
-    before, num_kept = kept_counts(layers, carried_on(model, layers), sparsity)
+    num, carried = sum(layer.size for layer in layers), carried_on(model, layers)
+    before, num_kept = kept_counts(layers, carried, sparsity)
     counts = round_counts(schedule, before, num_kept, num_rounds)
+    shares = Shares(arguments.pop("allocation", "global"), layers, num_kept)
     check_rereadable(arguments.get("data"), len(counts))
     for num_kept in tqdm(counts, desc="rewinding", unit="round", disable=None if progress is None else not progress):
         start = copy_model(model) if masks is None else masks.apply(model)
         begin = time.perf_counter()
         trained = _trained(train, start, model, masks)
         seconds = time.perf_counter() - begin
-        value = float("nan") if evaluate is None else float(evaluate(trained))
+        value = float("nan") if evaluate is None else _number(evaluate(trained))
         masks = prune(trained if masks is None else masks.apply(trained), method, sparsity=(num - num_kept) / num,
-                      prunable=names, progress=False, **arguments)
+                      prunable=names, progress=False, allocation=shares.of(num_kept, masks or carried), **arguments)
         rows.append({"round": len(rows) + 1, "num_kept": before, "sparsity": 1 - before / num,
                      "num_kept_after": num_kept, "seconds": seconds, "value": value})
         before = num_kept
     origin = {"rewound_sha256": weights_digest(model, names), "rewinding_rounds": len(counts)}
     masks = Masks(masks, {**masks.provenance, **origin})
     return Rewound(masks.apply(model), masks, pd.DataFrame(rows))
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise DtypeError(f"`evaluate` must return a number; got {value!r}. Return the accuracy, say.") from error
 
 
 def _trained(train: Train, start: nn.Module, model: nn.Module, masks: Masks | None) -> nn.Module:

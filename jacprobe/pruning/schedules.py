@@ -23,7 +23,7 @@ def one_shot(num: int, num_kept: int, num_rounds: int) -> list[int]:
 def exponential(num: int, num_kept: int, num_rounds: int) -> list[int]:
     """Return the counts num (num_kept / num)^(t / T) for t = 1 to T: each round removes the same share.
 
-    References: Tanaka et al. 2020, algorithm 1; de Jorge et al. 2021, equation 10.
+    References: Tanaka et al. 2020; de Jorge et al. 2021.
     """
     share = num_kept / max(num, 1)
     return [round(num * share ** (t / num_rounds)) for t in range(1, num_rounds)] + [num_kept]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
 from jacprobe.errors import ModelError
+from jacprobe.pruning.levels import level_of
 from jacprobe.pruning.operations import CREATES, ELEMENTWISE, MOVES, NOISE, REDUCTIONS, SUMS, ZERO_STAYS
 from jacprobe.pruning.patterns import Call, Flow
 
@@ -28,7 +29,7 @@ def stand_in(call: Call, *, unknown: str) -> Flow | Tensor | tuple:
     if call.op is operator.getitem:
         return call.args[0][call.args[1]]
     if call.name in NOISE:
-        return torch.ones(call.shape, device=call.device)
+        return torch.ones(call.shape, dtype=torch.float32, device=call.device)
     if not call.flows:
         return call.op(*call.args, **call.kwargs)
     if call.name in CREATES:
@@ -48,7 +49,7 @@ def stand_in(call: Call, *, unknown: str) -> Flow | Tensor | tuple:
                          f" {type(error).__name__}: {reason}. Write it with other operations.") from error
     if isinstance(outputs, tuple):
         return tuple(None if output is None else call.result(output) for output in outputs)
-    return call.result(outputs)
+    return call.result(outputs, level_of(call) if call.is_signal else None)
 
 
 def _connected(call: Call) -> Tensor | tuple:
@@ -73,7 +74,8 @@ def _noisy(call: Call) -> Tensor | tuple:
 def _product(call: Call) -> Tensor:
     first, second = call.args[:2]
     if all(isinstance(value, Flow) and value.is_signal for value in (first, second)):
-        return call.total([first, second])  # either may be constant and the other carry the signal
+        # either may be constant and the other carry the signal
+        return first.pattern * second.support + first.support * second.pattern
     return (call.factor(first) * call.factor(second)).expand(call.shape)
 
 
@@ -145,12 +147,12 @@ def _matmul(call: Call) -> Tensor:
     multiply = F.linear if call.name == "linear" else torch.matmul
     a, b = call.factor(first), call.factor(second)
     if all(isinstance(value, Flow) and value.is_signal for value in (first, second)):
-        total = multiply(a, torch.ones_like(b)) + multiply(torch.ones_like(a), b)
+        total = multiply(a, second.support) + multiply(first.support, b)
     else:
         total = multiply(a, b)
         for weight in (first, second):
             if isinstance(weight, Flow) and not weight.is_signal and call.is_signal:
-                call.use(weight, total.numel() * a.shape[-1] // weight.pattern.numel())
+                call.use(weight, total.numel() * a.shape[-1] // max(weight.pattern.numel(), 1))
     return total if bias is None else _biased(call, total, bias)
 
 
@@ -207,8 +209,12 @@ def _gated(call: Call) -> Tensor:
 
 
 def _softmax(call: Call) -> Tensor:
-    pattern = call.args[0].pattern
-    return pattern.sum(call.args[1], keepdim=True).expand_as(pattern)
+    """Everything that is not shut, unless that is one entry, which is 1 whatever its score."""
+    scores, axis = call.args[:2]
+    total = scores.pattern.sum(axis, keepdim=True)
+    if scores.level is not None:
+        total = total * (scores.level > 0).sum(axis, keepdim=True).gt(1)
+    return total.expand_as(scores.pattern)
 
 
 def _scaled(call: Call, total: Tensor, weight: object, bias: object, shape: list[int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import scipy.sparse
@@ -28,7 +29,7 @@ class Connections:
         if mask.ndim < 2:
             return None
         groups = getattr(module, "groups", 1) if isinstance(module, nn.modules.conv._ConvNd) else 1
-        kept = mask.reshape(groups, mask.shape[0] // groups, mask.shape[1], -1)
+        kept = mask.reshape(groups, mask.shape[0] // groups, mask.shape[1], math.prod(mask.shape[2:]))
         if isinstance(module, _TRANSPOSED):  # has its inputs first
             kept = kept.transpose(1, 2)
         return cls(kept)
@@ -72,9 +73,10 @@ def unit_facts(connections: Connections | None) -> dict[str, float | int | None]
     facts: dict[str, float | int | None] = {}
     for name in ("fan_in", "fan_out"):
         fan = None if connections is None else getattr(connections, name)
-        facts[f"{name}_min"] = None if fan is None else int(fan.min())
-        facts[f"{name}_mean"] = None if fan is None else fan.double().mean().item()
-        facts[f"{name}_max"] = None if fan is None else int(fan.max())
+        known = fan is not None and len(fan) > 0
+        facts[f"{name}_min"] = int(fan.min()) if known else None
+        facts[f"{name}_mean"] = fan.double().mean().item() if known else None
+        facts[f"{name}_max"] = int(fan.max()) if known else None
     known = connections is not None
     rank, full = (connections.structural_rank, connections.full_rank) if known else (None, None)
     return {

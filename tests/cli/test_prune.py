@@ -54,7 +54,7 @@ def test_the_written_masks_are_those_of_python(run, model_file):
         "protected": (["--method", "magnitude", "--protect", "fc1", "--protect", "fc3"],
                       {"protected": ["fc1", "fc3"]}),
         "kept": (["--method", "magnitude", "--min-kept", "300"], {"min_kept": 300}),
-        "random": (["--method", "random", "--seed", "3"], {"method": "random", "seed": 3}),
+        "random": (["--method", "random", "--seed", "3", "--device", "cpu"], {"method": "random", "seed": 3}),
         "rounds": (["--method", "synflow", "--num-rounds", "4", "--schedule", "linear"],
                    {"method": "synflow", "num_rounds": 4, "schedule": "linear"}),
         "revival": (["--data", "digits", "--num-inputs", "50", "--num-rounds", "3", "--schedule", "exponential",
@@ -209,6 +209,7 @@ def test_nothing_is_replaced_unless_told(run, model_file, tmp_path):
         "batch norm": (["--sparsity", "0.5", "--method", "random", "--batch-norm", "x"], "`--batch-norm` must be one"),
         "protect": (["--sparsity", "0.5", "--method", "random", "--protect", "fc9"], "`--protect` must be one of"),
         "prunable": (["--sparsity", "0.5", "--method", "random", "--prunable", "fc9*"], "`--prunable` must be one of"),
+        "device": (["--sparsity", "0.5", "--method", "random", "--device", "tpu"], "`--device` must be one of cpu"),
         "masks": (["--masks", "none.npz"], "`none.npz` must be"),
         "mask quotas": (["--sparsity", "0.5", "--method", "random", "--allocation", "no.npz"], "`no.npz` must be"),
     }.values(),
@@ -242,3 +243,13 @@ def test_output_is_needed(run, model_file):
 def test_masks_that_do_not_fit_are_refused(run, model_file):
     jp.write_masks(jp.Masks({"fc9.weight": torch.ones(2, 2, dtype=torch.bool)}), "masks.npz")
     refused(run("prune", model_file, "--masks", "masks.npz", "--output", "pruned.pt"), "fc9.weight")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_model_scored_on_a_gpu_is_written_for_any_machine(run, model_file):
+    outcome = run("prune", model_file, "--sparsity", 0.9, "--data", "digits", "--device", "cuda", "--output",
+                  "pruned.pt")
+    assert outcome.status == 0, outcome.err
+    expected = jp.prune(jp.load_model(model_file), "snip", sparsity=0.9, data=jp.load_data("digits"))
+    assert masks_in("pruned.pt").overlap(expected)["overlap"].min() > 0.99

@@ -110,6 +110,7 @@ def test_refusals_are_one_line(run, model_file, tmp_path):
     refused(run("sensitivity", model_file), "`--data` must be given for 'snip'")
     refused(run("sensitivity", model_file, "--method", "magnitude", "--sparsity", 2), "`--sparsity` must lie in [0, 1]")
     refused(run("sensitivity", model_file, "--method", "nothing"), "`--method` must be one of random")
+    refused(run("sensitivity", model_file, "--device", "tpu"), "`--device` must be one of cpu")
     refused(run("sensitivity", model_file, "--output", "s.txt"), "--output must end in .parquet, .npz, .csv", status=2)
     refused(run("sensitivity", model_file, "--plot", "s.txt"), "--plot must end in .png, .pdf, .svg", status=2)
     (tmp_path / "s.png").write_text("")

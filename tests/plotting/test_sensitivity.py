@@ -187,13 +187,13 @@ def test_negative_scores_are_on_a_linear_axis():
 
 
 def test_many_rows_keep_their_bars_and_every_few_have_names():
-    many = drawn(**{f"layer{i}_weight": (4, 4) for i in range(200)})
-    ax = Figure(figsize=(4, 4)).add_subplot()
+    many = drawn(**{f"layer{i}_weight": (4, 4) for i in range(100)})
+    ax = Figure(figsize=(4, 2)).add_subplot()
     draw_sensitivity(many, ax=ax)
     ax.figure.draw_without_rendering()
-    assert len(outlines(ax)) == len(bar_widths(ax, "zeros")) == 200
+    assert len(outlines(ax)) == len(bar_widths(ax, "zeros")) == 100
     boxes = [tick.get_window_extent() for tick in ax.get_yticklabels()]
-    assert 30 < len(boxes) < 70
+    assert 12 < len(boxes) < 36
     assert all(a.y0 >= b.y1 - 1 for a, b in zip(boxes, boxes[1:], strict=False))
 
 
@@ -263,25 +263,54 @@ def test_without_masks_there_are_two_panels_and_biases_alone_are_drawn():
     assert names(panels(figure)["points"].xaxis) == ["fc1.bias"]
 
 
-LARGE = drawn(**{f"stage{i // 20}.{i}.conv_weight": (4, 3, 3, 3) for i in range(60)})
+LARGE = drawn(**{f"stage{i // 20}.{i}.conv_weight": (4, 3, 3, 3) for i in range(40)})
 
 
-@pytest.mark.parametrize("scores", [SCORES, LARGE], ids=["four rows", "sixty rows"])
-@pytest.mark.parametrize("width", [3.31, 7.0])
-def test_the_figure_fits_its_page_and_nothing_overlaps(scores, width):
+def masked_figure(scores, width):
     masks = Masks({name: score >= CUT for name, score in scores.items()})
     figure = plot_sensitivity(scores, masks, width=width)
     figure.draw_without_rendering()
-    assert figure.get_figwidth() == width
+    return figure
+
+
+@pytest.fixture(scope="module")
+def figure_of_many():
+    return masked_figure(LARGE, 3.31)
+
+
+def assert_fits(figure):
     assert figure.get_figheight() <= 11
-    parts = panels(figure)
-    page = figure.bbox
+    parts, page = panels(figure), figure.bbox
     boxes = [part.get_tightbbox() for part in parts.values()]
     assert all(box.x0 >= page.x0 - 1 and box.x1 <= page.x1 + 1 and box.y0 >= page.y0 - 1 for box in boxes)
-    assert all(not one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
-    images = [ax.get_window_extent() for ax in parts["masks"].child_axes]
-    assert all(not one.overlaps(other) for i, one in enumerate(images) for other in images[:i])
+    pictures = parts["masks"].child_axes
+    images = [ax.get_window_extent() for ax in pictures]
     assert all(box.width == pytest.approx(box.height, rel=0.02) for box in images)
+    texts = [text for ax in pictures for text in (ax.title, ax._left_title, ax.xaxis.label) if text.get_text()]
+    assert min(text.get_fontsize() for text in texts) >= 4.5
+    for apart in (boxes, images, [text.get_window_extent() for text in texts]):
+        assert all(not one.overlaps(other) for i, one in enumerate(apart) for other in apart[:i])
+
+
+@pytest.mark.parametrize("width", [3.31, 7.0])
+def test_the_figure_fits_its_page_and_nothing_overlaps(width):
+    figure = masked_figure(SCORES, width)
+    assert figure.get_figwidth() == width
+    assert_fits(figure)
+
+
+def test_of_many_layers_too_everything_fits_and_can_be_read(figure_of_many):
+    assert_fits(figure_of_many)
+
+
+def test_names_that_do_not_fit_above_their_pictures_stand_above_the_line(figure_of_many):
+    pictures = panels(figure_of_many)["masks"].child_axes
+    headings = {index: ax.get_title(loc="left") for index, ax in enumerate(pictures) if ax.get_title(loc="left")}
+    ends = [*(start - 1 for start in list(headings)[1:]), len(LARGE) - 1]
+    short = [name.removesuffix(".weight") for name in LARGE]
+    assert len(headings) > 1
+    assert list(headings.values()) == [f"{short[a]} to {short[b]}" for a, b in zip(headings, ends, strict=True)]
+    assert not any(ax.get_title() for ax in pictures)
 
 
 def test_the_given_axes_are_drawn_on_and_returned_and_nothing_is_left_with_pyplot():

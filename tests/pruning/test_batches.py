@@ -61,6 +61,13 @@ def test_a_class_that_is_short_is_named(missing):
         balanced(Batches.of((torch.ones(8, 2), labels), "grasp"), 3, 3, torch.Generator())
 
 
+@pytest.mark.parametrize("stray", [-100, -1, 3])
+def test_labels_that_no_output_stands_for_are_refused_and_not_left_out(stray):
+    labels = torch.tensor([0, 1, 2] * 3 + [stray])
+    with pytest.raises(ArgumentError, match=r"`data` must have labels from 0 to 2, .*; got .*\. Leave the others out"):
+        balanced(Batches.of((torch.ones(10, 2), labels), "grasp"), 2, 3, torch.Generator())
+
+
 def test_probabilities_cannot_be_balanced():
     with pytest.raises(ArgumentError, match=r"must have class numbers as labels to be balanced; got torch\.float32"):
         balanced(Batches.of((torch.ones(8, 2), torch.ones(8, 3)), "grasp"), 3, 3, torch.Generator())

@@ -179,6 +179,16 @@ def test_the_model_and_the_random_state_are_left_alone_and_controls_share_nothin
     assert panel["shuffled"].masks.num_kept == masks.num_kept
 
 
+def test_tied_weights_are_drawn_and_rescaled_once():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    net[2].weight = net[0].weight
+    masks = Masks({name: torch.eye(4, dtype=torch.bool) for name in ("0.weight", "2.weight")})
+    for control in controls(net, masks).values():
+        assert control.masks["0.weight"].equal(control.masks["2.weight"])
+    rescaled = controls(net, masks, only="rescaled")["rescaled"].model
+    assert rescaled[0].weight.norm().item() == pytest.approx(net[0].weight.norm().item(), rel=1e-6)
+
+
 NET = nn.Linear(2, 1)
 HALF = Masks({"weight": torch.tensor([[True, False]])})
 

@@ -70,8 +70,9 @@ def test_losses_without_labels_need_none(name, form):
     assert all(torch.allclose(found[key], expected[key], rtol=1e-12, atol=1e-16) for key in found)
 
 
-@pytest.mark.parametrize("name", ["jacobian-1", "jacobian-2"])
-def test_scores_of_jacobian_norms_are_those_of_finite_differences(name):
+@pytest.mark.parametrize("name", ["raw", "softmax", "jacobian-1", "jacobian-2"])
+def test_scores_by_predictions_and_jacobian_norms_are_those_of_finite_differences(name):
+    """So the gradient passes through the predictions where they stand for labels, too."""
     net, (inputs, _) = make_net(), make_data()
     found = snip(net, loss=name)["2.weight"]
     slopes, step = torch.zeros(3, 4, dtype=torch.float64), 1e-6
@@ -80,7 +81,7 @@ def test_scores_of_jacobian_norms_are_those_of_finite_differences(name):
         for sign in (1, -1):
             moved = make_net()
             moved[2].weight.data[i, j] *= 1 + sign * step
-            values.append(ORACLES[name](None, None, jacobians(moved, inputs)).sum())
+            values.append(ORACLES[name](moved(inputs).detach().numpy(), None, jacobians(moved, inputs)).sum())
         slopes[i, j] = abs(values[0] - values[1]) / (2 * step)
     assert torch.allclose(found / found.sum(), slopes / slopes.sum(), rtol=1e-5, atol=1e-8)
 

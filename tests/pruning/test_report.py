@@ -84,7 +84,7 @@ def test_structural_ranks_are_those_of_scipy_group_by_group(density):
         assert rows.loc[name, "rank_shortfall"] == sum(min(matrix.shape) for matrix in matrices) - rank
 
 
-@pytest.mark.parametrize("name", ["lenet-300-100", "lenet-5", "vgg16-bn", "resnet-20"])
+@pytest.mark.parametrize("name", ["lenet-5", "resnet-20"])
 def test_dense_operations_are_half_the_flops_that_torch_counts(name):
     net = jp.build(name, input_shape=(3, 32, 32), num_classes=10).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -125,6 +125,13 @@ def test_quantiles_of_scores_are_those_of_numpy():
     np.testing.assert_allclose(found, np.quantile(scores["weight"].double().numpy(), [0, 0.25, 0.5, 0.75, 1]))
 
 
+def test_between_infinite_scores_the_nearer_one_is_the_quantile():
+    scores = {"weight": torch.tensor([[-math.inf, 0.0], [1.0, math.inf]])}
+    row = mask_report(nn.Linear(2, 2), input_shape=(2,), scores=scores).table.iloc[0]
+    assert row[["score_min", "score_q25", "score_median", "score_q75", "score_max"]].tolist() == [
+        -math.inf, 0, 0.5, 1, math.inf]
+
+
 def test_the_masks_that_the_model_carries_are_the_default():
     net = Convolutions()
     masks = random_masks(net, 0.3)
@@ -155,7 +162,7 @@ def test_a_lost_layer_collapses_a_chain():
     names = list(masks)
     masks = Masks({**masks, names[1]: torch.zeros_like(masks[names[1]])})
     report = mask_report(net, masks, input_shape=(1, 4, 4))
-    assert kinds(report) == ["disconnected", "layer collapse", "empty layer", "rank"]
+    assert kinds(report) == ["disconnected", "layer collapse", "empty layer"]
     assert not report.is_connected
     assert report.num_effective == 0
     assert report.effective_compression == math.inf
@@ -165,7 +172,6 @@ def test_a_lost_layer_collapses_a_chain():
         "disconnected: no path of kept weights leads from the input to the output",
         f"layer collapse: {names[1]} lost every weight while {kept} remain elsewhere",
         f"empty layer: {names[1]} keeps none of its 10000 weights",
-        f"rank: {names[1]} has structural rank 0 of 100, whatever its values",
     ]
 
 
@@ -173,7 +179,7 @@ def test_kept_weights_that_do_not_meet_disconnect_without_a_collapse():
     net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
     masks = Masks({"0.weight": torch.tensor([[True, True], [False, False]]),
                    "2.weight": torch.tensor([[False, True], [False, True]])})
-    assert kinds(mask_report(net, masks, input_shape=(2,))) == ["disconnected", "rank", "rank"]
+    assert kinds(mask_report(net, masks, input_shape=(2,))) == ["disconnected", "rank"]
 
 
 def test_a_residual_branch_dies_without_cutting_the_network():
@@ -182,7 +188,7 @@ def test_a_residual_branch_dies_without_cutting_the_network():
     name = next(name for name in masks if name.startswith("stage2.1.") and masks[name].ndim == 4)
     report = mask_report(net, Masks({**masks, name: torch.zeros_like(masks[name])}), input_shape=(3, 16, 16))
     assert report.is_connected
-    assert kinds(report) == ["empty layer", "dead branch", "rank"]
+    assert kinds(report) == ["empty layer", "dead branch"]
     (dead,) = (flag for flag in report.flags if flag.kind == "dead branch")
     assert len(dead.parameters) == 2
     assert all(parameter.startswith("stage2.1.") for parameter in dead.parameters)
@@ -193,7 +199,30 @@ def test_dead_branches_are_seen_in_a_model_that_carries_its_masks():
     masks = dense_masks(net)
     name = next(name for name in masks if name.startswith("stage2.1.") and masks[name].ndim == 4)
     pruned = Masks({**masks, name: torch.zeros_like(masks[name])}).apply(net)
-    assert kinds(mask_report(pruned, input_shape=(3, 16, 16))) == ["empty layer", "dead branch", "rank"]
+    assert kinds(mask_report(pruned, input_shape=(3, 16, 16))) == ["empty layer", "dead branch"]
+
+
+def test_of_a_deep_net_ranks_and_empty_layers_are_one_short_line_each_with_the_worst_first():
+    net = nn.Sequential(*(nn.Linear(4, 4) for _ in range(30)))
+    masks = {f"{k}.weight": torch.eye(4, dtype=torch.bool) & (torch.arange(4) > k % 3) for k in range(30)}
+    report = mask_report(net, Masks(masks), input_shape=(4,))
+    (flag,) = report.flags
+    assert flag.kind == "rank"
+    assert len(flag.parameters) == 30
+    assert str(flag) == ("rank: zeros alone lower it to 1 of 4 in 2.weight, 1 of 4 in 5.weight, 1 of 4 in 8.weight"
+                         " and 27 more")
+    empty = Masks({name: torch.zeros_like(mask) for name, mask in masks.items()})
+    assert [str(flag) for flag in mask_report(net, empty, input_shape=(4,)).flags[1:]] == [
+        "empty layer: 0.weight, 1.weight, 2.weight, 3.weight, 4.weight and 25 more keep none of their 480 weights"]
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_a_layer_without_weights_has_a_row():
+    net = nn.Sequential(nn.Linear(4, 0), nn.Linear(0, 4))
+    report = mask_report(net, dense_masks(net), input_shape=(4,))
+    assert report.table["total"].tolist() == [0, 0]
+    assert report.table["structural_rank"].tolist() == [0, 0]
+    assert kinds(report) == ["disconnected"]
 
 
 def test_a_weight_that_nothing_uses_is_no_dead_branch():
@@ -236,6 +265,7 @@ def test_extreme_connection_sensitivity_is_flagged_as_collapse(seed):
         ({}, ArgumentError, "`inputs` must be given, or `input_shape`; got neither"),
         ({"inputs": torch.ones(1, 2), "input_shape": (2,)}, ArgumentError, "or `input_shape`; got both"),
         ({"input_shape": (0,)}, ShapeError, r"`input_shape` must hold positive integers; got \(0,\)"),
+        ({"input_shape": 2}, ShapeError, r"`input_shape` must hold positive integers; got 2\. It is the shape of one"),
         ({"input_shape": (2,), "scores": [1]}, DtypeError, "`scores` must be a dict of tensors by name; got list"),
         ({"input_shape": (2,), "scores": {}}, ShapeError, r"must hold a tensor of shape \(1, 2\) for 'weight'"),
         ({"input_shape": (2,), "scores": {"weight": torch.tensor([[math.nan, 1]])}}, NonFiniteError, "must not be NaN"),
@@ -244,3 +274,8 @@ def test_extreme_connection_sensitivity_is_flagged_as_collapse(seed):
 def test_bad_input_is_refused(options, error, message):
     with pytest.raises(error, match=message):
         mask_report(nn.Linear(2, 1), **options)
+
+
+def test_a_model_without_weights_to_prune_needs_masks():
+    with pytest.raises(ArgumentError, match="`masks` must be given for a model whose linear and convolutional layers"):
+        mask_report(nn.ReLU(), input_shape=(2,))

@@ -53,6 +53,16 @@ def test_every_round_starts_from_the_initial_weights():
         assert all(torch.equal(start[name], initial[name]) for name in initial)
 
 
+def test_quotas_of_masks_and_densities_are_met_in_the_last_round():
+    net = make_net()
+    given = prune(net, "random", sparsity=0.75, seed=3)
+    result = prune_iteratively(net, train, sparsity=0.75, num_rounds=3, allocation=given)
+    assert result.masks.layer_sparsity() == given.layer_sparsity() and result.masks != given
+    result = prune_iteratively(net, train, sparsity=0.75, num_rounds=2, allocation={"0.weight": 0.25, "3.weight": 0.25})
+    assert result.masks.layer_sparsity() == {"0.weight": 0.75, "3.weight": 0.75}
+    assert result.history["num_kept_after"].tolist() == [NUM // 2, NUM // 4]
+
+
 def test_the_model_found_is_the_initial_one_under_the_masks():
     net = make_net()
     result = prune_iteratively(net, train, sparsity=0.9, num_rounds=3)
@@ -158,3 +168,10 @@ def test_arguments_are_checked_before_training():
         prune_iteratively(make_net(), never, "magnitud", sparsity=0.5)
     with pytest.raises(ArgumentError, match="`data` must be readable once in each of 10 rounds"):
         prune_iteratively(make_net(), never, "snip", sparsity=0.5, data=iter([(INPUTS, LABELS)]))
+
+
+def test_training_is_a_function_and_its_value_a_number():
+    with pytest.raises(DtypeError, match=r"`train` must be a function from model to trained model; got None\. Write"):
+        prune_iteratively(make_net(), None, sparsity=0.5)
+    with pytest.raises(DtypeError, match=r"`evaluate` must return a number; got None\. Return the accuracy"):
+        prune_iteratively(make_net(), train, sparsity=0.5, num_rounds=1, evaluate=lambda model: None)

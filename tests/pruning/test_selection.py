@@ -19,7 +19,8 @@ def flat(masks, names=None):
 def highest(scores, num_kept, eligible=None):
     """Sort by score, then index; what is not eligible last."""
     order = sorted(range(len(scores)), key=lambda i: (not (eligible[i] if eligible else True), -scores[i], i))
-    return [i in order[:num_kept] for i in range(len(scores))]
+    kept = set(order[:num_kept])
+    return [i in kept for i in range(len(scores))]
 
 
 @pytest.fixture(params=[1 << 22, 3], ids=["one chunk", "many chunks"])

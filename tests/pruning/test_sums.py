@@ -6,7 +6,7 @@ from jacprobe.pruning.sums import RunningSum
 
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
 def test_thousands_of_terms_sum_as_in_double_precision(scale):
-    terms = torch.randn(5000, 300, generator=torch.Generator().manual_seed(0)) * scale
+    terms = torch.randn(2000, 300, generator=torch.Generator().manual_seed(0)) * scale
     total, plain = RunningSum(terms[0]), torch.zeros(300)
     for term in terms:
         total.add(term)
@@ -20,9 +20,9 @@ def test_thousands_of_terms_sum_as_in_double_precision(scale):
 def test_small_terms_do_not_vanish_beside_a_large_one():
     total = RunningSum(torch.zeros(2))
     total.add(torch.tensor([1.0, -1.0]))
-    for _ in range(4096):
+    for _ in range(1024):
         total.add(torch.tensor([2.0**-30, -(2.0**-30)]))  # each a 128th of a unit in the last place
-    assert total.times().tolist() == pytest.approx([1 + 2.0**-18, -1 - 2.0**-18], abs=2**-23)
+    assert total.times().tolist() == pytest.approx([1 + 2.0**-20, -1 - 2.0**-20], abs=2**-23)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)

@@ -10,16 +10,9 @@ from torch import Tensor, nn
 from jacprobe.errors import ArgumentError
 from jacprobe.pruning.batches import Batches, balanced
 from jacprobe.pruning.context import Scoring
-from jacprobe.pruning.gradients import (
-    differentiable,
-    loss_batches,
-    prepared,
-    scaled,
-    steps,
-    summed_gradients,
-)
-from jacprobe.pruning.losses import Loss, LossFn, check_finite, make_loss
-from jacprobe.pruning.network import Network, opened
+from jacprobe.pruning.gradients import differentiable, opened_on_data, scaled, steps, summed_gradients
+from jacprobe.pruning.losses import Loss, LossFn, make_loss
+from jacprobe.pruning.network import Network
 from jacprobe.pruning.sums import RunningSum
 
 
@@ -54,31 +47,25 @@ def grasp(
 
     References
     ----------
-    Wang, Zhang and Grosse, "Picking Winning Tickets Before Training by Preserving Gradient Flow", ICLR 2020,
-    equation 8.
+    Wang, Zhang and Grosse, "Picking Winning Tickets Before Training by Preserving Gradient Flow", ICLR 2020.
     """
     if per_class is not None and (isinstance(per_class, bool) or not isinstance(per_class, int) or per_class < 1):
         raise ArgumentError(f"`per_class` must be a positive whole number or None; got {per_class!r}. Try 10.")
     loss = make_loss(loss, temperature=temperature)
-    batches = loss_batches(scoring.data, loss, "grasp")
-    with opened(model, names, scoring) as network:
-        if per_class is not None and loss.labelled:
-            with torch.no_grad():
-                outputs = network.run(network.placed(batches.first()[0][:2]))
-            batches = balanced(batches, per_class, outputs.shape[-1], scoring.generator)
-        else:  # read once, as a loader may shuffle and both passes must see the same
-            batches = replace(batches, data=list(batches))
-        batches = prepared(network, batches, loss)
+
+    def chosen(network: Network, batches: Batches) -> Batches:
+        if per_class is None or not loss.labelled:  # read once, as a loader may shuffle and both passes see the same
+            return replace(batches, data=list(batches))
+        with torch.no_grad():
+            outputs = network.run(network.placed(batches.first()[0][:2])[0])
+        return balanced(batches, per_class, outputs.shape[-1], scoring.generator)
+
+    with opened_on_data(model, names, scoring, loss, "grasp", chosen=chosen) as (network, batches):
         sums, num = summed_gradients(network, batches, loss)
-        direction = {name: _kept(network, name, sums.pop(name).times().div_(num)) for name in names}
+        direction = {name: network.masked(name, sums.pop(name).times().div_(num).to(network.dtype)) for name in names}
         curvature = _hessian_products(network, batches, loss, direction)
         return scaled(network, {name: curvature[name].times(network.weights[name]).div_(num) for name in names},
                       signed=True)
-
-
-def _kept(network: Network, name: str, gradient: Tensor) -> Tensor:
-    keep = network.keep[name]
-    return gradient.to(network.dtype) if keep is None else gradient.to(network.dtype) * keep
 
 
 def _hessian_products(network: Network, batches: Batches, loss: Loss,
@@ -88,7 +75,6 @@ def _hessian_products(network: Network, batches: Batches, loss: Loss,
     sums = [RunningSum(leaf) for leaf in leaves]
     for inputs, labels in steps(network, batches, "grasp"):
         losses = loss(network, inputs, labels)
-        check_finite(losses)
         with differentiable():
             gradients = torch.autograd.grad(losses.sum(), leaves, create_graph=True, allow_unused=True,
                                             materialize_grads=True)

@@ -23,12 +23,13 @@ def ntk_sap(
     epsilon: float = 0.01,
     num_inputs: int = 128,
     num_draws: int = 1,
+    redraw: bool = True,
     input_shape: tuple[int, ...] | None = None,
 ) -> dict[str, Tensor]:
     """Saliency of the tangent kernel: |d/dm E ||f(x; w m) - f(x; (w + epsilon D) m)||^2|; scores sum to 1.
 
     The squared change of the outputs under a small random change of the weights estimates the trace of the neural
-    tangent kernel. No data are needed: inputs x and changes D are standard normal, from ``scoring.generator``.
+    tangent kernel. No data are needed: weights w, inputs x and changes D are normal, from ``scoring.generator``.
 
     Parameters
     ----------
@@ -37,7 +38,10 @@ def ntk_sap(
     epsilon
         Standard deviation of the change of a weight.
     num_inputs, num_draws
-        Inputs per draw, and draws of D with inputs of their own.
+        Inputs per draw, and draws of w and D with inputs of their own.
+    redraw
+        Whether every draw, and so every round of a schedule, has new weights, as published: those of each scored
+        parameter with the mean and the standard deviation that it has in the model. False takes the model's own.
     input_shape
         Shape of one input; default that of ``scoring.data``, or the one that the model was built for.
 
@@ -48,13 +52,9 @@ def ntk_sap(
     ModelError, NonFiniteError
         The model does not take the inputs, a score is not finite, or all scores are zero.
 
-    Notes
-    -----
-    The weights are those of the model; the published procedure draws new ones in every round of a schedule.
-
     References
     ----------
-    Wang, Li and Sun, "NTK-SAP: Improving neural network pruning by aligning training dynamics", ICLR 2023, section 4.
+    Wang, Li and Sun, "NTK-SAP: Improving neural network pruning by aligning training dynamics", ICLR 2023.
     """
     for name, value in (("num_inputs", num_inputs), ("num_draws", num_draws)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -65,11 +65,13 @@ def ntk_sap(
         shape = input_shape_of(model, scoring, input_shape, "ntk-sap")
         sums = {name: RunningSum(leaf) for name, leaf in network.leaves.items()}
         for _ in range(num_draws):
-            changes = {name: epsilon * _normal(leaf.shape, network, scoring)
-                       for name, leaf in network.leaves.items()}
+            weights = {name: _redrawn(weight, network, scoring) if redraw else weight
+                       for name, weight in network.weights.items()}
+            moved = {name: weight + epsilon * _normal(weight.shape, network, scoring)
+                     for name, weight in weights.items()}
             inputs = _normal((num_inputs, *shape), network, scoring)
             for part in inputs.split(num_inputs if scoring.batch_norm == "train" else _CHUNK):
-                _add_saliency(network, sums, changes, part)
+                _add_saliency(network, sums, [weights, moved], part)
         return scaled(network, {name: sums[name].times() for name in names})
 
 
@@ -78,17 +80,20 @@ def _normal(shape: tuple[int, ...], network: Network, scoring: Scoring) -> Tenso
     return drawn.to(network.device, network.dtype)
 
 
-def _add_saliency(network: Network, sums: dict[str, RunningSum], changes: dict[str, Tensor], inputs: Tensor) -> None:
-    moved = {name: (leaf.detach() + _kept(network, name, changes[name])).requires_grad_()
-             for name, leaf in network.leaves.items()}
-    difference = network.run(inputs.clone()) - network.run(inputs.clone(), network.substituted(moved))
-    leaves = [*network.leaves.values(), *moved.values()]
+def _redrawn(weight: Tensor, network: Network, scoring: Scoring) -> Tensor:
+    wide = weight.double()
+    drawn = _normal(weight.shape, network, scoring).double()
+    return (wide.mean() + wide.std(correction=0) * drawn).to(weight.dtype)
+
+
+def _add_saliency(network: Network, sums: dict[str, RunningSum], pair: list[dict[str, Tensor]], inputs: Tensor) -> None:
+    """Add the slopes of the squared difference of the outputs at two sets of weights, by masks of both."""
+    leaves = [{name: network.masked(name, weight).detach().requires_grad_() for name, weight in weights.items()}
+              for weights in pair]
+    here, there = (network.run(inputs.clone(), network.substituted(weights)) for weights in leaves)
     with differentiable():
-        slopes = torch.autograd.grad(difference.square().sum(), leaves, allow_unused=True, materialize_grads=True)
-    for name, here, there in zip(network.names, slopes[: len(moved)], slopes[len(moved):], strict=True):
-        weight = network.weights[name].detach()
-        sums[name].add(weight * here + (weight + changes[name]) * there)
-
-
-def _kept(network: Network, name: str, change: Tensor) -> Tensor:
-    return change if network.keep[name] is None else change * network.keep[name]
+        slopes = torch.autograd.grad((here - there).square().sum(), [leaf for each in leaves for leaf in each.values()],
+                                     allow_unused=True, materialize_grads=True)
+    for weights, parts in zip(pair, (slopes[: len(sums)], slopes[len(sums) :]), strict=True):
+        for name, slope in zip(network.names, parts, strict=True):
+            sums[name].add(weights[name] * slope)

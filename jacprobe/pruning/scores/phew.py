@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from jacprobe.errors import ArgumentError, ModelError
+from jacprobe.modelstate import owned_parameters
 from jacprobe.pruning.batches import input_shape_of
 from jacprobe.pruning.context import Scoring
 from jacprobe.pruning.network import Network, opened
@@ -48,19 +49,20 @@ def phew(
     ArgumentError, ShapeError
         `coverage` lies outside its range, or the shape of the inputs is not known.
     ModelError
-        The model is no chain of ungrouped Linear, Conv1d, Conv2d and Conv3d layers, or no walk comes through.
+        The model is no chain of ungrouped Linear, Conv1d, Conv2d and Conv3d layers with weights of their own and no
+        other parameters of two or more dimensions, or no walk comes through.
 
     References
     ----------
     Patil and Dovrolis, "PHEW: Constructing Sparse Networks that Learn Fast and Generalize Well without Training Data",
-    ICML 2021, section 4.
+    ICML 2021.
     """
     if not isinstance(coverage, (int, float)) or not 0 < coverage <= 0.9:
         raise ArgumentError(f"`coverage` must lie in (0, 0.9]; got {coverage!r}. Walks for more take too long.")
     with opened(model, names, scoring) as network:
         shape = input_shape_of(model, scoring, input_shape, "phew")
         inputs = torch.zeros(1, *shape, dtype=network.dtype, device=network.device)
-        chain = [f"{layer}.weight".lstrip(".") for layer in _chain(network, inputs)]
+        chain = _chain(network, inputs)
     weights = effective_weights(model, list(dict.fromkeys([*chain, *names])))
     masks = scoring.masks or {}
     layers = [_Layer.of(weights[name] * masks[name] if name in masks else weights[name]) for name in chain]
@@ -108,15 +110,28 @@ class _Layer:
 
 
 def _chain(network: Network, inputs: Tensor) -> list[str]:
+    """Return the names of the weights in the order of the walks."""
     survey = survey_paths(network, inputs)
     chain = survey.chain()
-    for name in [name for _, name in survey.layers] or ["no layer"]:
-        module = network.model.get_submodule(name) if survey.layers else None
-        plain = isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)) and getattr(module, "groups", 1) == 1
-        if name not in chain or not plain:
-            raise ModelError("`model` must be a chain of ungrouped linear and convolutional layers for 'phew'; got"
-                             f" {name!r} beside it. Choose another score.")
-    return chain
+    for name in dict.fromkeys(name for _, name in survey.layers):
+        module = network.model.get_submodule(name)
+        if not isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            raise _no_chain(f"{name!r}, a {type(module).__name__}")
+        if getattr(module, "groups", 1) != 1:
+            raise _no_chain(f"{name!r} with {module.groups} groups")
+        if name not in chain:
+            raise _no_chain(f"{name!r} on a branch or run twice")
+    weights = [f"{name}.weight".lstrip(".") for name in chain]
+    others = [name for name, owned in owned_parameters(network.model).items()
+              if owned.tensor.ndim > 1 and name not in weights]
+    if others or not weights:
+        raise _no_chain(f"{others[0]!r} besides" if others else "no layer")
+    return weights
+
+
+def _no_chain(got: str) -> ModelError:
+    return ModelError(f"`model` must be a chain of ungrouped linear and convolutional layers for 'phew'; got {got}."
+                      " Choose another score, such as 'synflow'.")
 
 
 def _fans(chain: list[str], layers: list[_Layer]) -> list[int]:
@@ -125,9 +140,7 @@ def _fans(chain: list[str], layers: list[_Layer]) -> list[int]:
     for name, before, after in zip(chain[1:], layers, layers[1:], strict=False):
         fan, rest = divmod(after.num_in, before.num_out)
         if rest or not fan:
-            raise ModelError("`model` must be a chain of ungrouped linear and convolutional layers for 'phew'; got"
-                             f" {before.num_out} outputs before the {after.num_in} inputs of {name!r}. Choose another"
-                             " score.")
+            raise _no_chain(f"{before.num_out} outputs before the {after.num_in} inputs of {name!r}")
         fans.append(fan)
     return fans
 

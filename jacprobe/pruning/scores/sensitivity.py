@@ -6,18 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from jacprobe.errors import ArgumentError
+from jacprobe.pruning.batches import Batch
 from jacprobe.pruning.context import Scoring
 from jacprobe.pruning.gradients import (
     check_accumulate,
     differentiable,
-    loss_batches,
-    prepared,
+    opened_on_data,
     scaled,
     summed_gradients,
     summed_sample_gradients,
 )
-from jacprobe.pruning.losses import LossFn, check_finite, make_loss
-from jacprobe.pruning.network import Network, opened
+from jacprobe.pruning.losses import Loss, LossFn, make_loss
+from jacprobe.pruning.network import Network
 
 
 def snip(
@@ -62,9 +62,7 @@ def snip(
     """
     check_accumulate(accumulate)
     loss = make_loss(loss, temperature=temperature)
-    batches = loss_batches(scoring.data, loss, "snip")
-    with opened(model, names, scoring, trial=batches) as network:
-        batches = prepared(network, batches, loss)
+    with opened_on_data(model, names, scoring, loss, "snip", shared=True) as (network, batches):
         if accumulate == "absolute":
             sums, num = summed_sample_gradients(network, batches, loss, torch.abs)
         else:
@@ -101,12 +99,11 @@ def fisher(
     References
     ----------
     Theis, Korshunova, Tejani and Huszar, "Faster gaze prediction with dense networks and Fisher pruning", 2018,
-    equation 6, for single weights.
+    for single weights.
     """
     loss = make_loss(loss, temperature=temperature)
-    batches = loss_batches(scoring.data, loss, "fisher")
-    with opened(model, names, scoring) as network:
-        sums, _ = summed_sample_gradients(network, prepared(network, batches, loss), loss, torch.square)
+    with opened_on_data(model, names, scoring, loss, "fisher") as (network, batches):
+        sums, _ = summed_sample_gradients(network, batches, loss, torch.square)
         return scaled(network, {name: sums[name].times(network.weights[name].detach().square()) for name in names})
 
 
@@ -150,14 +147,12 @@ def prospr(
     if not isinstance(learning_rate, (int, float)) or not 0 < learning_rate < float("inf"):
         raise ArgumentError(f"`learning_rate` must be a positive number; got {learning_rate!r}. Try 0.1.")
     loss = make_loss(loss, temperature=temperature)
-    batches = loss_batches(scoring.data, loss, "prospr")
-    with opened(model, names, scoring) as network:
-        batches = prepared(network, batches, loss)
+    with opened_on_data(model, names, scoring, loss, "prospr") as (network, batches):
         start = {name: weight.detach().clone() for name, weight in network.weights.items()}  # the steps are in place
         taken = 0
         while taken < num_steps:
             for inputs, labels in batches.resized(batch_size):
-                _descend(network, loss, inputs, labels, learning_rate)
+                _descend(network, loss, network.placed(inputs, labels), learning_rate)
                 taken += 1
                 if taken == num_steps:
                     break
@@ -165,16 +160,14 @@ def prospr(
         return scaled(network, {name: sums[name].times(start[name]) for name in names})
 
 
-def _descend(network: Network, loss, inputs: Tensor, labels: Tensor | None, learning_rate: float) -> None:
+def _descend(network: Network, loss: Loss, batch: Batch, learning_rate: float) -> None:
     """Take one step of all parameters in place; weights that are removed stay so."""
     parameters = network.parameters()
-    losses = loss(network, network.placed(inputs), None if labels is None else labels.to(network.device, copy=True))
-    check_finite(losses)
+    losses = loss(network, *batch)
     with differentiable():
         gradients = torch.autograd.grad(losses.mean(), parameters, allow_unused=True, materialize_grads=True)
     with torch.no_grad():
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter -= learning_rate * gradient
         for name, leaf in network.leaves.items():
-            if network.keep[name] is not None:
-                leaf *= network.keep[name]
+            leaf.copy_(network.masked(name, leaf))

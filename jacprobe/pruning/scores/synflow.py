@@ -51,7 +51,7 @@ def synflow(
     References
     ----------
     Tanaka, Kunin, Yamins and Ganguli, "Pruning neural networks without any data by iteratively conserving synaptic
-    flow", NeurIPS 2020, equation 2 and theorem 1.
+    flow", NeurIPS 2020.
     """
     with opened(model, names, replace(scoring, batch_norm="paper"), dtype=torch.float64) as network:
         shape = input_shape_of(model, scoring, input_shape, "synflow")

@@ -28,7 +28,7 @@ def lamp(model: nn.Module, names: list[str], scoring: Scoring) -> dict[str, Tens
 
     References
     ----------
-    Lee, Park, Mo, Ahn and Shin, "Layer-adaptive Sparsity for the Magnitude-based Pruning", ICLR 2021, equation 4.
+    Lee, Park, Mo, Ahn and Shin, "Layer-adaptive Sparsity for the Magnitude-based Pruning", ICLR 2021.
     """
     found = {}
     for name, weight in effective_weights(model, names).items():

@@ -182,6 +182,23 @@ def test_tied_weights_are_scored_with_both_uses(method):
 
 
 @pytest.mark.parametrize("method", [*GRADIENTS, "ntk-sap", "synflow"])
+def test_a_module_under_two_names_scores_as_two_with_tied_parameters(method):
+    torch.manual_seed(0)
+    layer = nn.Linear(4, 4)
+    net = nn.Sequential(layer, nn.Tanh(), layer, nn.Tanh(), nn.Linear(4, 3))
+    tied = nn.Sequential(layer, nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), net[4])
+    tied[2].weight, tied[2].bias = layer.weight, layer.bias
+    data = torch.randn(12, 4), torch.arange(12) % 3
+    names = ["0.weight", "0.bias", "4.weight"]
+    state, flags, parameters, _ = snapshot(net)
+    found = scored(method, net, names, data=data)
+    assert_close(found, scored(method, tied, names, data=data), 1e-6)
+    after = snapshot(net)
+    assert all(torch.equal(state[key], after[0][key]) for key in state) and [flags, parameters] == list(after[1:3])
+    assert net[0] is net[2] and isinstance(layer.weight, nn.Parameter)
+
+
+@pytest.mark.parametrize("method", [*GRADIENTS, "ntk-sap", "synflow"])
 def test_a_parameter_that_is_never_used_scores_zero(method):
     net = make_net()
     net.spare = nn.Parameter(torch.ones(2, 2))

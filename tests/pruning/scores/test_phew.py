@@ -1,15 +1,19 @@
+import sys
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from jacprobe.errors import ArgumentError, ModelError
 from jacprobe.models import build
+from jacprobe.modelstate import plain_name
 from jacprobe.pruning.context import Scoring
 from jacprobe.pruning.scores import SCORES
 
 
 def phew(net, names=None, seed=0, **arguments):
-    names = [name for name, p in net.named_parameters() if p.ndim > 1] if names is None else names
+    names = [plain_name(name) for name, p in net.named_parameters() if p.ndim > 1] if names is None else names
     return SCORES["phew"](net, names, Scoring(progress=False, generator=torch.Generator().manual_seed(seed)),
                           **arguments)
 
@@ -47,7 +51,8 @@ def test_the_first_forward_walk_takes_likely_weights():
         assert torch.equal(kept[f"{index}.weight"], torch.eye(20).roll(index, 0).bool())
 
 
-def test_visits_are_as_likely_as_the_weights_are_large():
+def test_visits_are_as_likely_as_the_weights_are_large(monkeypatch):
+    monkeypatch.setattr(sys.modules["jacprobe.pruning.scores.phew"], "_WALKS", 8)  # at a time, to be fast
     net = nn.Linear(1, 4, bias=False)
     net.weight.data = torch.tensor([[8.0], [-4.0], [2.0], [1.0]])
     first = torch.zeros(4)
@@ -94,12 +99,37 @@ def test_layers_that_are_not_scored_are_walked_through_and_biases_come_last():
 # bad input
 
 
-@pytest.mark.parametrize("net", [build("resnet-20", input_shape=(1, 8, 8)),
-                                 nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(16, 2))],
-                         ids=["residual", "grouped"])
-def test_only_chains_can_be_walked(net):
-    shape = None if hasattr(net, "jacprobe_spec") else (4, 4, 4)
-    with pytest.raises(ModelError, match=r"`model` must be a chain of ungrouped linear .* got '.+' beside it\. Choose"):
+def normed():
+    return nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 2))
+
+
+def attentive():
+    class Attentive(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix, self.out = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.out(self.mix(x, x, x)[0])
+
+    return Attentive()
+
+
+def repeated():
+    layer = nn.Linear(4, 4)
+    return nn.Sequential(layer, layer)
+
+
+@pytest.mark.parametrize(("net", "shape", "got"), [
+    (build("resnet-20", input_shape=(1, 8, 8)), None, "'.+' on a branch or run twice"),
+    (repeated(), (4,), "'0' on a branch or run twice"),
+    (nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(16, 2)), (4, 4, 4), "'0' with 2 groups"),
+    (nn.Sequential(nn.ConvTranspose1d(4, 4, 3)), (4, 4), "'0', a ConvTranspose1d"),
+    (normed(), (4,), r"'0\.weight\.original0' besides"),
+    (attentive(), (3, 4), "'mix.in_proj_weight' besides"),
+], ids=["residual", "repeated", "grouped", "transposed", "weight norm", "attention"])
+def test_only_chains_can_be_walked(net, shape, got):
+    with pytest.raises(ModelError, match=rf"`model` must be a chain of ungrouped linear .*; got {got}\. Choose"):
         phew(net, input_shape=shape)
 
 

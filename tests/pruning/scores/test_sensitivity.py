@@ -78,7 +78,7 @@ class Branching(nn.Linear):
     """A forward pass that looks at its values, which vmap cannot."""
 
     def forward(self, x):
-        return super().forward(x) if x.sum() > 0 else super().forward(2 * x)
+        return super().forward(x) if x.abs().max() < 1e3 else x
 
 
 def test_a_model_that_branches_has_gradients_of_samples():

@@ -14,6 +14,21 @@ def layer_of(rows):
     return net
 
 
+def test_magnitudes_are_absolute_values():
+    rows = [[1.0, -2.0], [-0.0, 3.0]]
+    assert SCORES["magnitude"](layer_of(rows), ["weight"], Scoring())["weight"].tolist() == [[1, 2], [0, 3]]
+
+
+def test_random_scores_come_from_the_generator_alone():
+    net = nn.Linear(3, 4)
+    state = torch.get_rng_state()
+    first, again, other = (SCORES["random"](net, ["weight"], Scoring(generator=torch.Generator().manual_seed(seed)))
+                           ["weight"] for seed in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert first.shape == (4, 3) and first.min() >= 0 and first.max() < 1
+
+
 def lamp_by_numpy(weight, keep=None):
     """The definition, entry by entry."""
     squares = np.asarray(weight, dtype=np.float64).ravel() ** 2
