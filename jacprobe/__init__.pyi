@@ -10,6 +10,7 @@ from . import plotting as plotting
 from . import probe as probe
 from . import pruning as pruning
 from . import results as results
+from . import theory as theory
 from .checkpoint import load_model as load_model
 from .checkpoint import read_checkpoint as read_checkpoint
 from .checkpoint import save_model as save_model
@@ -17,7 +18,9 @@ from .data import load_data as load_data
 from .errors import JacprobeError as JacprobeError
 from .interchange import read_masks as read_masks
 from .interchange import write_masks as write_masks
+from .isometry import Repair as Repair
 from .isometry import initialize as initialize
+from .isometry import isometrize as isometrize
 from .isometry import orthogonality_score as orthogonality_score
 from .masks import Masks as Masks
 from .masks import assert_masked as assert_masked
@@ -39,7 +42,9 @@ from .pruning import mask_report as mask_report
 from .pruning import prune as prune
 from .pruning import prune_iteratively as prune_iteratively
 from .pruning import scores as scores
+from .results import Comparison as Comparison
 from .results import Spectrum as Spectrum
 from .results import SpectrumSet as SpectrumSet
+from .results import compare as compare
 
 __version__: str
