@@ -6,6 +6,7 @@ from . import isometry as isometry
 from . import linop as linop
 from . import masks as masks
 from . import models as models
+from . import monitoring as monitoring
 from . import plotting as plotting
 from . import probe as probe
 from . import pruning as pruning
@@ -31,6 +32,7 @@ from .plotting import draw_correlation as draw_correlation
 from .plotting import draw_depth as draw_depth
 from .plotting import draw_ecdf as draw_ecdf
 from .plotting import draw_inputs as draw_inputs
+from .monitoring import Monitor as Monitor
 from .plotting import draw_layers as draw_layers
 from .plotting import draw_mask as draw_mask
 from .plotting import draw_quantiles as draw_quantiles

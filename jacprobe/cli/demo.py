@@ -57,21 +57,14 @@ def _prepare(folder: Path, *, overwrite: bool) -> list[Path]:
 
 
 def _print(results: dict[str, SpectrumSet], sparsity: dict[str, float], files: tuple[Path, Path, Path]) -> None:
-    from jacprobe.cli.spectrum import accuracy_note, verdict
-    from jacprobe.cli.tables import print_table
+    import jacprobe as jp
+    from jacprobe.cli.compare import print_comparison
 
-    tables = {name: result.table() for name, result in results.items()}
-    shown = ["mean", "cond", "within 0.1"]
-    columns = ["layer", "shape", *(f"{name}\n{column}" for name in tables for column in shown), "zeros", "removed"]
-    rows = []
-    for dense, pruned in zip(*(table.to_dict("records") for table in tables.values()), strict=True):
-        removed = sparsity.get(f"{dense['segment']}.weight")
-        rows.append([dense["segment"], dense["shape"], *(dense[c] for c in shown), *(pruned[c] for c in shown),
-                     pruned["zeros"], "" if removed is None else f"{100 * removed:.1f} %"])
-    print_table(f"{_NETWORK} with orthogonal weights on {_NUM_INPUTS} digits: Jacobian singular values,\ndense and with"
-                f" {100 * _SPARSITY:.0f} % of the weights removed by connection sensitivity", columns, rows, num_left=2)
-    print(accuracy_note(*results.values()))
-    for name, result in results.items():
-        print(f"{name}: {verdict(result)}")
+    comparison = jp.compare(results)
+    shares = [sparsity.get(f"{segment}.weight") for segment, _ in comparison.segments]
+    title = (f"{_NETWORK} with orthogonal weights on {_NUM_INPUTS} digits: Jacobian singular values,\ndense and with"
+             f" {100 * _SPARSITY:.0f} % of the weights removed by connection sensitivity")
+    removed = ["" if share is None else f"{100 * share:.1f} %" for share in shares]
+    print_comparison(comparison, title, more={"removed": removed})
     command = f"jacprobe spectrum {shlex.quote(str(files[1]))} --data digits"
     print(f"\nWrote {files[0]}, {files[1]} and {files[2]}. Try next:\n\n    {command}")

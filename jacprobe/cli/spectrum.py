@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jacprobe.cli.options import check_output_option, naming_options, parsed_shape
-from jacprobe.cli.sentences import accuracy_note, remarks, verdict
+from jacprobe.cli.probing import Inputs, inputs_label, read_subject, solver_arguments
 
 if TYPE_CHECKING:
-    import torch
-
     from jacprobe.results import SpectrumSet
 
 _OUTPUTS = (".npz", ".parquet", ".json", ".csv")
-_NUM_INPUTS = 100
 _PLOTS = (".png", ".pdf", ".svg")
 
 
@@ -61,11 +57,6 @@ def spectrum(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
     """Show the singular values of a model's layerwise and input-output Jacobians."""
-    import jacprobe as jp
-    from jacprobe.checkpoint import build_model
-    from jacprobe.data.standard import STANDARD_NAMES
-    from jacprobe.errors import ArgumentError
-
     check_output_option("--output", output, _OUTPUTS, overwrite=overwrite)
     check_output_option("--plot", plot, _PLOTS, overwrite=overwrite)
     kinds = [kind for kind, wanted in {"layers": layers, "modules": modules, "end_to_end": end_to_end,
@@ -74,22 +65,12 @@ def spectrum(
     kinds = kinds or ([] if pairs else ["layers", "end_to_end"])
     if plot is not None and "layers" not in kinds:
         raise typer.BadParameter("--plot draws layers; add --layers.")
-    asked = parsed_shape(input_shape)
-    checkpoint = jp.read_checkpoint(file, trust_file=trust_file)
-    shape = asked or checkpoint.input_shape
-    images = _images(data, split, num_inputs, data_root, seed, shape)
-    if shape is not None and tuple(images.shape[1:]) != tuple(shape):
-        raise ArgumentError(f"`data` must have samples of shape {tuple(shape)}, as {'--input-shape' if asked else file}"
-                            f" says; {data} has {tuple(images.shape[1:])}. Choose other data.")
-    net = build_model(checkpoint, model=model, input_shape=shape or tuple(images.shape[1:]))
-    solver = {"method": method, "num_values": num_values, "num_probes": num_probes, "num_steps": num_steps,
-              "seed": probe_seed, "memory": memory}
-    result = jp.spectra(net, images, kind=kinds, segments=pairs, accuracy=accuracy, epsilon=epsilon, device=device,
-                        dtype=dtype, work=work, **{key: value for key, value in solver.items() if value is not None})
-    for note in checkpoint.notes:
-        print(f"{file.name}: {note}", file=sys.stderr)
-    source = {"data": data, "split": split if data in STANDARD_NAMES else None, "seed": seed}
-    result = _labelled(result, {"file": file.name, "sha256": checkpoint.sha256, "format": checkpoint.format}, source)
+    subject = read_subject(file, Inputs(data, split, num_inputs, data_root, seed), model=model,
+                           asked=parsed_shape(input_shape), trust_file=trust_file)
+    solver = solver_arguments(method=method, num_values=num_values, num_probes=num_probes, num_steps=num_steps,
+                              seed=probe_seed, memory=memory)
+    result = subject.spectra(kind=kinds, segments=pairs, accuracy=accuracy, epsilon=epsilon, device=device, dtype=dtype,
+                             work=work, **solver)
     if output is not None:
         _write(result, output, overwrite=overwrite)
     if plot is not None:
@@ -97,7 +78,7 @@ def spectrum(
     if json:
         print(result.to_json())
     else:
-        _print(result, file.name, _inputs_label(result))
+        _print(result, file.name, inputs_label(result))
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -107,35 +88,9 @@ def _pair(text: str) -> tuple[str, str]:
     return source, target
 
 
-def _images(data: str, split: str, num: int | None, root: Path | None, seed: int | None, shape: tuple | None
-            ) -> torch.Tensor:
-    import jacprobe as jp
-    from jacprobe.errors import ArgumentError
-
-    if data == "random" and shape is None:
-        raise ArgumentError("`data` must be named where the file tells no input shape; got none. Pass --data digits, an"
-                            " array file, or --input-shape for random inputs.")
-    wanted = num if num is not None or Path(data).suffix else _NUM_INPUTS
-    images = jp.load_data(data, split=split, num=wanted, root=root, seed=seed, input_shape=shape, progress=True).images
-    return images if num is not None else images[:_NUM_INPUTS]
-
-
-def _labelled(result: SpectrumSet, model: dict, source: dict) -> SpectrumSet:
-    import dataclasses
-
-    return dataclasses.replace(result, model={**model, **result.model}, provenance={**source, **result.provenance})
-
-
-def _inputs_label(result: SpectrumSet) -> str:
-    facts = result.provenance
-    if facts["data"] == "random":
-        return f"{facts['num_inputs']} random inputs (standard normal, not data; see --data)"
-    split = f" ({facts['split']})" if facts["split"] else ""
-    return f"{facts['num_inputs']} inputs from {facts['data']}{split}"
-
-
 def _print(result: SpectrumSet, name: str, inputs: str) -> None:
     from jacprobe.cli.tables import print_table
+    from jacprobe.results.sentences import accuracy_note, remarks, verdict
 
     table = result.table()
     table["label"] = [spectrum.label for spectrum in result]

@@ -11,6 +11,7 @@ import torch
 
 from jacprobe.errors import ArgumentError, DtypeError
 from jacprobe.results import Spectrum, SpectrumSet
+from jacprobe.results.order import merged_order
 
 FACTS = ("zeros", "under_floor")
 STATISTICS = {"min": 0.0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
@@ -73,7 +74,7 @@ def _row(name: str, segment: str, position: float, spectrum: Spectrum) -> dict[s
         "segment": segment,
         "position": position,
         "label": spectrum.label,
-        **(_shares(spectrum) if spectrum.has_counted_zeros and spectrum.dim else dict.fromkeys(FACTS, np.nan)),
+        **(shares(spectrum) if spectrum.has_counted_zeros and spectrum.dim else dict.fromkeys(FACTS, np.nan)),
         **{key: float(np.quantile(kept, q)) if kept.size else np.nan for key, q in STATISTICS.items()},
         **(dict.fromkeys(RANGE, np.nan) if whole else _range(spectrum)),
         "reason": spectrum.reason,
@@ -81,11 +82,11 @@ def _row(name: str, segment: str, position: float, spectrum: Spectrum) -> dict[s
     }
 
 
-def _shares(spectrum: Spectrum) -> dict[str, float]:
+def shares(spectrum: Spectrum) -> dict[str, float]:
     """Return the shares of structural zeros, and of other values or nodes that are not resolved."""
     zeros = spectrum.num_zeros / (spectrum.num_inputs * spectrum.dim)
     if spectrum.density is not None:
-        return {"zeros": zeros, "under_floor": max(0.0, spectrum.density.share(0, _resolution(spectrum)) - zeros)}
+        return {"zeros": zeros, "under_floor": max(0.0, spectrum.density.share(0, node_resolution(spectrum)) - zeros)}
     return {"zeros": zeros, "under_floor": spectrum.num_under_floor / (spectrum.num_inputs * spectrum.dim)}
 
 
@@ -135,14 +136,7 @@ def layer_order(results: Mapping[str, SpectrumSet]) -> list[str]:
     >>> layer_order({"a": SpectrumSet((layer("x"), layer("z"))), "b": SpectrumSet((layer("x"), layer("y")))})
     ['x', 'y', 'z']
     """
-    order: list[str] = []
-    for result in results.values():
-        index = 0
-        for segment in result.layers:
-            if segment not in order:
-                order.insert(index, segment)
-            index = order.index(segment) + 1
-    return order
+    return merged_order(result.layers for result in results.values())
 
 
 def resolved(spectrum: Spectrum) -> np.ndarray:
@@ -165,7 +159,7 @@ def _spread_nodes(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
     real = weights > 0
     smallest = torch.where(real, density.nodes, torch.inf).amin(2, keepdim=True)
     spacing = (density.nodes.amax(2, keepdim=True) - smallest) / real.sum(2, keepdim=True)
-    kept = real & (density.nodes > _resolution(spectrum))
+    kept = real & (density.nodes > node_resolution(spectrum))
     nodes, weights, spacing = (part[kept].numpy() for part in (density.nodes, weights, spacing.expand_as(weights)))
     if not nodes.size:
         return nodes, spacing
@@ -175,7 +169,7 @@ def _spread_nodes(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
     return nodes[chosen], spacing[chosen]
 
 
-def _resolution(spectrum: Spectrum) -> float:
+def node_resolution(spectrum: Spectrum) -> float:
     """Return what a node must exceed to count as a value that is not 0."""
     return max(spectrum.resolution, _SMALLEST_NODE * spectrum.density.maximum)
 

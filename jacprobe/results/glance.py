@@ -65,6 +65,18 @@ def between(low: float, high: float, digits: int = 3) -> str:
     return " to ".join(texts) if low > 0 else f"<= {texts[1]}"
 
 
+def outwards(low: float, high: float, digits: int = 3) -> str:
+    """Return an interval of a number of any sign, rounded outwards.
+
+    Examples
+    --------
+    >>> outwards(-0.98765, 0.123456), outwards(0.2, 0.2)
+    ('-0.988 to +0.124', '+0.2')
+    """
+    ends = [float(_rounded(low, ROUND_FLOOR, digits)), float(_rounded(high, ROUND_CEILING, digits))]
+    return " to ".join(dict.fromkeys(f"{end:+.{digits}g}" if end else "0" for end in ends))
+
+
 def _rounded(value: float, rounding: str, digits: int) -> str:
     decimal = f"{value:.12g}"  # 0.4 is 0.4, and no number just above it
     return f"{float(Context(digits, rounding).create_decimal(decimal)):.{digits}g}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from jacprobe.results.files import READERS, WRITERS, Stored, damaged
 from jacprobe.results.glance import moment_texts, text_row
 from jacprobe.results.packing import pack, unpack
 from jacprobe.results.spectrum import KINDS, Spectrum
-from jacprobe.results.tables import COUNTS, bounds_frame, nodes_frame, summary_row, values_frame
+from jacprobe.results.tables import COUNTS, bounds_frame, nodes_frame, plain, summary_row, values_frame
 
 _NOTHING = Spectrum("", "layer", None, None, None, None, 0)  # for the columns of an empty table
 
@@ -35,12 +34,16 @@ class SpectrumSet:
         Half-width of the band around 1 that counts as isometric.
     model, provenance
         Facts about the model and about how the numbers came about, as plain values.
+    theory
+        What ``jacprobe.theory.Prediction`` needs to say which spectra to expect, as plain values; None where it was not
+        asked for.
     """
 
     spectra: tuple[Spectrum, ...]
     epsilon: float = 0.1
     model: dict = dataclasses.field(default_factory=dict)
     provenance: dict = dataclasses.field(default_factory=dict)
+    theory: dict | None = None
 
     def __iter__(self) -> Iterator[Spectrum]:
         return iter(self.spectra)
@@ -173,7 +176,7 @@ class SpectrumSet:
 
         NaN and infinity become None: `cond` is infinite where `cond_is_infinite`, and `log_det` where `zeros` is not 0.
         """
-        rows = [{key: _plain(value) for key, value in summary_row(s, self.epsilon).items()} for s in self.spectra]
+        rows = [{key: plain(value) for key, value in summary_row(s, self.epsilon).items()} for s in self.spectra]
         return {"model": self.model, "segments": rows, "provenance": {**self.provenance, "epsilon": self.epsilon}}
 
     def to_json(self) -> str:
@@ -199,6 +202,8 @@ class SpectrumSet:
         packed = [pack(spectrum) for spectrum in self.spectra]
         facts = {"epsilon": self.epsilon, "model": self.model, "provenance": self.provenance,
                  "spectra": [facts for facts, _ in packed]}
+        if self.theory is not None:
+            facts["theory"] = self.theory
         arrays = {(name, i): array for i, (_, arrays) in enumerate(packed) for name, array in arrays.items()}
         return Stored(facts, arrays)
 
@@ -224,7 +229,8 @@ class SpectrumSet:
     def _restored(cls, stored: Stored) -> SpectrumSet:
         spectra = [unpack(facts, {name: array for (name, position), array in stored.arrays.items() if position == i})
                    for i, facts in enumerate(stored.facts["spectra"])]
-        return cls(tuple(spectra), stored.facts["epsilon"], stored.facts["model"], stored.facts["provenance"])
+        facts = stored.facts
+        return cls(tuple(spectra), facts["epsilon"], facts["model"], facts["provenance"], facts.get("theory"))
 
     def __repr__(self) -> str:
         table = self.table().to_string(index=False) if len(self) else "(no segments)"
@@ -239,7 +245,3 @@ def _suffix(path: str | os.PathLike, formats: dict) -> str:
     if suffix not in formats:
         raise ArgumentError(f"`path` must end in {' or '.join(formats)}; got {str(path)!r}. Rename it.")
     return suffix
-
-
-def _plain(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -123,3 +123,8 @@ def _empty(values: torch.Tensor | None) -> torch.Tensor:
 def _places(spectrum: Spectrum, num_inputs: int, count: int) -> dict[str, object]:
     return {"segment": spectrum.segment, "kind": spectrum.kind, "input": np.repeat(np.arange(num_inputs), count),
             "index": np.tile(np.arange(count), num_inputs)}
+
+
+def plain(value: object) -> object:
+    """Return `value` as JSON has it: None in place of NaN and infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,22 +1,36 @@
+import contextlib
+import io
 import shlex
 
+import pytest
+
 import jacprobe as jp
+from jacprobe.cli import main
 
 
-def test_demo_writes_two_models_and_a_figure_and_its_next_command_works(run, tmp_path):
-    outcome = run("demo")
-    assert outcome.status == 0
-    assert sorted(path.name for path in (tmp_path / "jacprobe-demo").iterdir()) == ["model.pt", "pruned.pt",
-                                                                                   "spectra.png"]
-    assert (tmp_path / "jacprobe-demo" / "spectra.png").read_bytes().startswith(b"\x89PNG")
-    command = shlex.split(outcome.out.strip().splitlines()[-1])
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The folder in which the demo ran with its defaults, and what it printed."""
+    folder, out = tmp_path_factory.mktemp("demo"), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out):
+        assert main(["demo"]) == 0
+    return folder, out.getvalue()
+
+
+def test_demo_writes_two_models_and_a_figure_and_its_next_command_works(run, demo, monkeypatch):
+    folder, out = demo
+    monkeypatch.chdir(folder)
+    assert sorted(path.name for path in (folder / "jacprobe-demo").iterdir()) == ["model.pt", "pruned.pt",
+                                                                                 "spectra.png"]
+    assert (folder / "jacprobe-demo" / "spectra.png").read_bytes().startswith(b"\x89PNG")
+    command = shlex.split(out.strip().splitlines()[-1])
     assert command[0] == "jacprobe"
     assert run(*command[1:]).status == 0
 
 
-def test_demo_prints_every_layer_of_both_networks_side_by_side(run, demo_folder):
-    out = run("demo").out
-    dense, pruned = (jp.load_model(demo_folder / name) for name in ("model.pt", "pruned.pt"))
+def test_demo_prints_every_layer_of_both_networks_side_by_side(demo):
+    folder, out = demo
+    dense, pruned = (jp.load_model(folder / "jacprobe-demo" / name) for name in ("model.pt", "pruned.pt"))
     images = jp.load_data("digits", num=200).images
     for before, after in zip(jp.spectra(dense, images), jp.spectra(pruned, images), strict=True):
         (line,) = [line for line in out.splitlines() if line.split()[:1] == [before.segment]]
@@ -36,8 +50,10 @@ def test_demo_replaces_nothing_unless_told(run, demo_folder):
     assert outcome.out == ""
     assert "must not exist yet" in outcome.err
     assert {path: path.read_bytes() for path in demo_folder.iterdir()} == before
-    assert run("demo", "--overwrite").status == 0
-    assert run("demo", "--overwrite", "--seed", 1).status == 0
+    assert run("demo", "--output", demo_folder, "--seed", 1, "--overwrite").status == 0
+    after = {path: path.read_bytes() for path in demo_folder.iterdir()}
+    assert after.keys() == before.keys()
+    assert all(after[path] != before[path] for path in before)
 
 
 def test_demo_refuses_a_folder_that_cannot_be_made(run, tmp_path):

@@ -9,9 +9,9 @@ from made_up import bounded, estimated, exact, missing, one_of_each, only_moment
 
 import jacprobe as jp
 from jacprobe.cli.options import naming_options
-from jacprobe.cli.sentences import accuracy_note, remarks, verdict
 from jacprobe.errors import JacprobeError, UnknownNameError
 from jacprobe.results import SpectrumSet
+from jacprobe.results.sentences import accuracy_note, remarks, verdict
 
 UNSURE = estimated("unsure", nodes=[[[1.0, 0.0]]], counts=[[[10_000, 0]]])
 NEAR, FAR = exact("near", rows=((1.05, 0.95),)), exact("far", rows=((1.05, 0.8),))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from jacprobe.results import Spectrum, SpectrumSet
+from jacprobe.results.spectrum import BAND_CONFIDENCE, Spectrum
+from jacprobe.results.spectrum_set import SpectrumSet
 
 _NAMES = 4  # listed before "and 5 more"
 
@@ -15,10 +14,15 @@ _NAMES = 4  # listed before "and 5 more"
 def remarks(result: SpectrumSet) -> list[str]:
     """Say why segments have no spectrum, and why the others have theirs from their methods; one line per reason."""
     lines = [f"{spectrum.segment} has no spectrum: {spectrum.reason}." for spectrum in result if spectrum.reason]
+    return lines + notes(result)
+
+
+def notes(result: SpectrumSet) -> list[str]:
+    """Say why segments have their spectra from their methods; one line per note."""
     segments: dict[str, list[str]] = {}
     for spectrum in result:
         segments.setdefault(spectrum.note, []).append(spectrum.segment)
-    return lines + [f"{_listed(names)}: {note.rstrip('.')}." for note, names in segments.items() if note]
+    return [f"{_listed(names)}: {note.rstrip('.')}." for note, names in segments.items() if note]
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -56,8 +60,6 @@ def _bounded(spectra: list[Spectrum]) -> list[str]:
 def _estimated(spectra: list[Spectrum]) -> list[str]:
     if not spectra:
         return []
-    from jacprobe.results.spectrum import BAND_CONFIDENCE
-
     estimates = [s.moments if s.density is None else s.density for s in spectra]
     probes, seeds = ({getattr(e, name) for e in estimates} for name in ("num_probes", "seed"))
     count = f"{min(probes)} to {max(probes)}" if len(probes) > 1 else f"{min(probes)}"
@@ -74,8 +76,6 @@ def verdict(result: SpectrumSet) -> str:
     layers = [s for s in result.select("layer") if s.is_known]
     if not layers:
         return "Layerwise dynamical isometry: not judged, no layer was probed."
-    from jacprobe.results.spectrum import BAND_CONFIDENCE
-
     verdicts = {s.segment: s.is_isometric(result.epsilon) for s in layers}
     holding, failing = list(verdicts.values()).count(True), [s for s in layers if verdicts[s.segment] is False]
     missing, unsure = len(result.layers) - len(layers), list(verdicts.values()).count(None)

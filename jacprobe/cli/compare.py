@@ -1,0 +1,168 @@
+"""``jacprobe compare``: the spectra of several model files beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jacprobe.cli import scoringoptions as option
+from jacprobe.cli.options import check_output_option, naming_options, parsed_shape
+from jacprobe.cli.probing import Inputs, Subject, inputs_label, read_subject, solver_arguments
+
+if TYPE_CHECKING:
+    from jacprobe.results import Comparison, SpectrumSet
+
+_OUTPUTS = (".csv", ".json")
+_PLOTS = (".png", ".pdf", ".svg")
+_SAVED = (".npz", ".parquet")  # results of SpectrumSet.save; all else is a model file
+_MOST = 10  # sets that one figure shows
+_SHOWN = ("mean", "Δ mean", "cond", "within", "LDI", "zeros", "mean square", "Δ mean square", "label")
+_OPTIONAL = ("cond", "zeros", "LDI", "Δ mean")  # in a narrow terminal, the first to go first
+
+
+@naming_options()
+def compare(
+    files: Annotated[list[Path], typer.Argument(help="Model files, or results saved as .npz or .parquet; the first is"
+                                                     " the one that the others are compared with.",
+                                                show_default=False)],
+    data: option.Data = None,
+    data_root: option.DataRoot = None,
+    split: Annotated[str | None, typer.Option(help="train (default) or test.")] = None,
+    num_inputs: Annotated[int | None, typer.Option(help="Number of inputs; default 100, or all of a smaller file.")
+                          ] = None,
+    seed: Annotated[int | None, typer.Option(help="Draw the inputs at random; default the first ones.")] = None,
+    model: option.Model = None,
+    input_shape: option.Shape = None,
+    trust_file: option.Trust = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64; default the model's.")] = None,
+    accuracy: Annotated[str | None, typer.Option(help="fast, standard (default), reference or relative.")] = None,
+    method: Annotated[str | None, typer.Option(help="How to find the values; default auto, by cost and memory.")
+                      ] = None,
+    num_values: Annotated[int | None, typer.Option(help="How many of the largest values, where not all.")] = None,
+    num_probes: Annotated[int | None, typer.Option(help="Random vectors per input of an estimate.")] = None,
+    num_steps: Annotated[int | None, typer.Option(help="Products per probe of an estimated density.")] = None,
+    probe_seed: Annotated[int | None, typer.Option(help="Of the random vectors; default 0.")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory budget, in bytes or such as 2GiB.")] = None,
+    work: Annotated[float | None, typer.Option(help="Limit on the floating-point operations per segment.")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Half-width of the band around 1 that counts as isometric;"
+                                                       " default 0.1, or that of saved results.")] = None,
+    json: option.Json = False,
+    output: Annotated[Path | None, typer.Option(help="Write all numbers (.csv, .json).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the layers of all models (.png, .pdf, .svg).")] = None,
+    overwrite: option.Overwrite = False,
+) -> None:
+    """Show the singular values of several models side by side, matched by the names of their layers."""
+    import jacprobe as jp
+
+    check_output_option("--output", output, _OUTPUTS, overwrite=overwrite)
+    check_output_option("--plot", plot, _PLOTS, overwrite=overwrite)
+    _check_number(files, is_drawn=plot is not None)
+    shape = parsed_shape(input_shape)
+    inputs = solver_arguments(data=data, split=split, num=num_inputs, root=data_root, seed=seed)
+    solver = solver_arguments(device=device, dtype=dtype, accuracy=accuracy, method=method, num_values=num_values,
+                              num_probes=num_probes, num_steps=num_steps, seed=probe_seed, memory=memory, work=work)
+    _check_use(files, {**inputs, **solver, **solver_arguments(model=model, input_shape=shape)})
+    subjects = {name: _read(file, Inputs(**inputs), model=model, asked=shape, trust_file=trust_file)
+                for name, file in column_names(files).items()}
+    if epsilon is not None:
+        solver["epsilon"] = epsilon
+    results = {name: subject.spectra(**solver) if isinstance(subject, Subject) else subject
+               for name, subject in subjects.items()}
+    comparison = jp.compare(results, epsilon=epsilon)
+    _write(comparison, output, plot, overwrite=overwrite)
+    if json:
+        print(comparison.to_json())
+    else:
+        print_comparison(comparison, _title(comparison))
+
+
+def _check_number(files: Sequence[Path], *, is_drawn: bool) -> None:
+    if len(files) < 2:
+        raise typer.BadParameter(f"compare must have at least two files; got {len(files)}. Add one.")
+    if is_drawn and len(files) > _MOST:
+        raise typer.BadParameter(f"--plot draws at most {_MOST} files; got {len(files)}. Draw fewer at once.")
+
+
+def _check_use(files: Sequence[Path], given: Mapping[str, object]) -> None:
+    from jacprobe.errors import ArgumentError
+
+    if given and all(file.suffix.lower() in _SAVED for file in files):
+        raise ArgumentError(f"`{next(iter(given))}` must be left out where all files are saved results; got"
+                            f" {next(iter(given.values()))!r}. Name a model file, or leave it out.")
+
+
+def _read(file: Path, inputs: Inputs, *, model: str | None, asked: tuple[int, ...] | None, trust_file: bool
+          ) -> Subject | SpectrumSet:
+    import jacprobe as jp
+
+    if file.suffix.lower() in _SAVED:
+        return jp.SpectrumSet.load(file)
+    return read_subject(file, inputs, model=model, is_for_weights=True, asked=asked, trust_file=trust_file)
+
+
+def column_names(files: Sequence[Path]) -> dict[str, Path]:
+    """Return the files by the shortest names that tell them apart: stems, names, or with some of their folders.
+
+    Examples
+    --------
+    >>> list(column_names([Path("dense.pt"), Path("pruned.pt")]))
+    ['dense', 'pruned']
+    >>> list(column_names([Path("run/a/net.pt"), Path("run/b/net.pt")]))
+    ['a/net.pt', 'b/net.pt']
+    >>> list(column_names([Path("net.pt"), Path("net.pt")]))
+    ['net', 'net (2)']
+    """
+    names = [file.stem for file in files]
+    if len(set(map(Path.absolute, files))) == len(files):
+        depth = 0
+        while len(set(names)) < len(files):
+            depth += 1
+            names = ["/".join(file.absolute().parts[-depth:]) for file in files]
+    counts = [names[:i].count(name) for i, name in enumerate(names)]
+    return {name if not count else f"{name} ({count + 1})": file
+            for name, count, file in zip(names, counts, files, strict=True)}
+
+
+def _title(comparison: Comparison) -> str:
+    """Name the models with their sparsity, and the inputs of the first; remarks tell where others had other inputs."""
+    names = [name + (f" (sparsity {100 * result.model['sparsity']:.4g} %)" if "sparsity" in result.model else "")
+             for name, result in comparison.results.items()]
+    return f"{' | '.join(names)}: {inputs_label(comparison.sets[0])}"
+
+
+def print_comparison(comparison: Comparison, title: str, *, more: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Print the table with `more` columns of texts in its last group, and below it what it does not say."""
+    from jacprobe.cli.tables import print_groups
+    from jacprobe.results.sentences import accuracy_note, notes, verdict
+
+    table = comparison.texts(_SHOWN)
+    for column, texts in (more or {}).items():
+        table[comparison.names[-1], column] = list(texts)
+    left_out = print_groups(title, table, optional=_OPTIONAL)
+    lines = [f"Not shown, for the width of the terminal: {', '.join(left_out)}."] if left_out else []
+    lines += [] if "Δ mean" in left_out else [f"Δ is the difference from {comparison.names[0]}."]
+    results = comparison.results
+    told = [f"{name}: {line}" for name, result in results.items() for line in notes(result)]
+    verdicts = [f"{name}: {verdict(result)}" for name, result in results.items()]
+    for line in [*lines, *comparison.remarks, *told, accuracy_note(*comparison.sets), *verdicts]:
+        print(line)
+
+
+def _write(comparison: Comparison, output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
+    """Write what was asked for; the figure is drawn first, so that nothing is written where it cannot be."""
+    import jacprobe as jp
+    from jacprobe.atomic import atomic_path
+
+    figure = None if plot is None else jp.plot_comparison(comparison.results, title=inputs_label(comparison.sets[0]))
+    if output is not None:
+        is_json = output.suffix.lower() == ".json"
+        text = comparison.to_json() + "\n" if is_json else comparison.frame().to_csv(index=False)
+        with atomic_path(output, overwrite=overwrite) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    if figure is not None:
+        with atomic_path(plot, overwrite=overwrite) as temporary:
+            figure.savefig(temporary, dpi=200)
