@@ -10,6 +10,7 @@ from . import monitoring as monitoring
 from . import plotting as plotting
 from . import probe as probe
 from . import pruning as pruning
+from . import report as report
 from . import results as results
 from . import theory as theory
 from .checkpoint import load_model as load_model
@@ -27,12 +28,12 @@ from .masks import Masks as Masks
 from .masks import assert_masked as assert_masked
 from .masks import remove_masks as remove_masks
 from .models import build as build
+from .monitoring import Monitor as Monitor
 from .plotting import draw_comparison as draw_comparison
 from .plotting import draw_correlation as draw_correlation
 from .plotting import draw_depth as draw_depth
 from .plotting import draw_ecdf as draw_ecdf
 from .plotting import draw_inputs as draw_inputs
-from .monitoring import Monitor as Monitor
 from .plotting import draw_layers as draw_layers
 from .plotting import draw_mask as draw_mask
 from .plotting import draw_quantiles as draw_quantiles
@@ -67,6 +68,8 @@ from .pruning import mask_report as mask_report
 from .pruning import prune as prune
 from .pruning import prune_iteratively as prune_iteratively
 from .pruning import scores as scores
+from .report import report_page as report_page
+from .report import write_report as write_report
 from .results import Comparison as Comparison
 from .results import Spectrum as Spectrum
 from .results import SpectrumSet as SpectrumSet

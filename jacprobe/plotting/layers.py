@@ -12,6 +12,7 @@ from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
 
 from jacprobe.errors import ArgumentError, DtypeError
+from jacprobe.plotting.contexts import width_or
 from jacprobe.plotting.layerdata import check_sets, layer_order, layer_table, violin_points
 from jacprobe.plotting.marks import draw_marks, draw_ranges, draw_strip
 from jacprobe.plotting.style import (
@@ -94,7 +95,7 @@ def draw_layers(
     if isinstance(result, Mapping):
         raise DtypeError("`result` must be one SpectrumSet; got a mapping. Use `plot_layers` for several.")
     results = {label or "": result} if check_sets(result, "result") else {}
-    epsilon = _check_epsilon(epsilon, results)
+    epsilon = check_epsilon(epsilon, results)
     ax = axes_of(ax)
     if color is not None and not is_color_like(color):
         raise ArgumentError(f"`color` must be a matplotlib color; got {color!r}. Give a name such as 'tab:blue'.")
@@ -148,9 +149,9 @@ def plot_layers(
     named = check_sets(results, "results")
     if len(named) > len(_PALETTE):
         raise ArgumentError(f"`results` must hold at most {len(_PALETTE)} sets; got {len(named)}. Plot fewer at once.")
-    epsilon = _check_epsilon(epsilon, named)
+    epsilon = check_epsilon(epsilon, named)
     if width is None:
-        width = min(max(1.2 + 0.36 * (len(layer_order(named)) + 1.5) * max(2, len(named)), 4.5), 14)
+        width = width_or(min(max(1.2 + 0.36 * (len(layer_order(named)) + 1.5) * max(2, len(named)), 4.5), 14))
     width = check_positive(width, "width")
     height = check_positive(min(max(0.5 * width, 2.5), 4.2) if height is None else height, "height")
     figure = SelfShowingFigure(figsize=(width, height), layout="constrained")
@@ -164,7 +165,8 @@ def plot_layers(
     return figure
 
 
-def _check_epsilon(epsilon: float | None, results: Mapping[str, SpectrumSet]) -> float:
+def check_epsilon(epsilon: float | None, results: Mapping[str, SpectrumSet]) -> float:
+    """Return `epsilon`, or that which all sets have, checked."""
     if epsilon is None:
         found = {result.epsilon for result in results.values()}
         if len(found) > 1:

@@ -23,8 +23,8 @@ def draw_marks(ax: Axes, table: pd.DataFrame, sizes: Sizes) -> None:
     ax.scatter(known["center"], known["median"], s=sizes.line(0.26, 1.6, 5) ** 2, color="white", edgecolor=INK,
                linewidth=sizes.line(0.04, 0.3, 0.8), zorder=4)
     for row in table[table["median"].isna() & table["high"].isna()].itertuples():
-        ax.text(row.center, 0.03, _word(row.spectrum), transform=ax.get_xaxis_transform(), rotation=90, ha="center",
-                va="bottom", color=QUIET, fontsize=min(sizes.font - 1, max(sizes.violin, 4.5)))
+        ax.text(row.center, 0.03, missing_word(row.spectrum), transform=ax.get_xaxis_transform(), rotation=90,
+                ha="center", va="bottom", color=QUIET, fontsize=min(sizes.font - 1, max(sizes.violin, 4.5)))
 
 
 def draw_ranges(ax: Axes, table: pd.DataFrame, sizes: Sizes) -> None:
@@ -38,7 +38,7 @@ def draw_ranges(ax: Axes, table: pd.DataFrame, sizes: Sizes) -> None:
                                linewidth=line, zorder=2.5))
 
 
-def _word(spectrum: Spectrum) -> str:
+def missing_word(spectrum: Spectrum) -> str:
     """Say why there is nothing to draw of this spectrum."""
     if not spectrum.is_known:
         return "no spectrum"

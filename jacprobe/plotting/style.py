@@ -116,17 +116,21 @@ def short_name(name: str) -> str:
     return name.removesuffix(".weight")
 
 
-def value_ticks(ax: Axes, *, log: bool, font: float) -> None:
-    """Give the y axis few plain numbers, also where a logarithmic axis spans less than a decade."""
-    low, high = ax.get_ylim()
+def value_ticks(ax: Axes, *, log: bool, font: float, along: str = "y") -> None:
+    """Give an axis few plain numbers, also where a logarithmic one spans less than a decade."""
+    axis, (low, high) = (ax.yaxis, ax.get_ylim()) if along == "y" else (ax.xaxis, ax.get_xlim())
+    room = ax.get_window_extent().width / ax.figure.dpi
+    most = 5 if along == "y" else min(max(int(1.6 * room), 2), 5)  # numbers stand side by side along x
     if log:
         wide = high / low
-        locator = MaxNLocator(5) if wide < 5 else LogLocator(subs=(1, 2, 5) if wide < 100 else (1,), numticks=8)
-        ax.yaxis.set_major_locator(locator)
-        ax.yaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_major_formatter(FuncFormatter(plain_number))
-    ax.tick_params(axis="y", labelsize=font)
-    ax.grid(axis="y", color="0.92", linewidth=0.6)
+        subs = (1, 2, 5) if wide < 100 and (along == "y" or 1.5 * room > math.log10(wide)) else (1,)
+        axis.set_major_locator(MaxNLocator(most) if wide < 5 else LogLocator(subs=subs, numticks=most + 3))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(plain_number))
+    elif along == "x":
+        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+    ax.tick_params(axis=along, labelsize=font)
+    ax.grid(axis=along, color="0.92", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 

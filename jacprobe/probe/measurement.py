@@ -25,6 +25,7 @@ from jacprobe.probe.session import Session
 from jacprobe.probe.signals import Signals
 from jacprobe.probe.survey import NUM_SAMPLES, Survey, stack_samples, survey, unfit
 from jacprobe.probe.trace import Trace
+from jacprobe.progress import progress_bar
 from jacprobe.results import Spectrum
 
 _BATCH = 64  # rows that one backward pass should give where inputs are few
@@ -91,6 +92,11 @@ class Measurement:
         kept = sum(work.choice.bytes_kept for work in self._works)
         return choose(seen, dataclasses.replace(self._request, memory=self._request.memory - kept))
 
+    def restart(self) -> None:
+        """Forget what was found, but not which segments there are nor how each is solved: the weights have changed."""
+        self._affine = AffineFactors(self._session.state, _SHARE * self._request.memory)
+        self._works = [_Work(work.survey, work.choice) for work in self._works]
+
     def run(self, progress: bool | None) -> list[Spectrum]:
         """Solve all segments on all inputs; a chunk that does not fit the device is halved.
 
@@ -104,7 +110,7 @@ class Measurement:
             A Jacobian is not finite.
         """
         todo = [work for work in self._works if work.reason is None]
-        with tqdm(total=0, desc="spectra", unit="spectrum", disable=None if progress is None else not progress) as bar:
+        with progress_bar(total=0, desc="spectra", unit="spectrum", progress=progress) as bar:
             while todo:
                 bar.total = bar.n + len(self._session.inputs) * len(todo)
                 self._run_all(todo, bar)

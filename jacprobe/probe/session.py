@@ -52,11 +52,29 @@ class Session:
     @contextlib.contextmanager
     def opened(self) -> Iterator[Session]:
         """Enter evaluation mode and full precision, check that samples are independent, and restore everything."""
-        with preserved(self.model), full_precision(self.device), torch.inference_mode(False), PLAIN.active():
+        with self._calm():
             few = stack_samples(self.inputs).to(self.device)
             self._lay_out(few[:2])
             check_samples(lambda x: self._run(self.state, x), few)
             yield self
+
+    @contextlib.contextmanager
+    def reopened(self) -> Iterator[Session]:
+        """Do as ``opened`` with the weights that the model has by now; that samples are independent is known."""
+        check_model(self.model)
+        with self._calm():
+            self.state = detached_state(self.model, dtype=self.dtype, device=self.device,
+                                        channels_last=self._channels_last)
+            yield self
+
+    def release(self) -> None:
+        """Let go of the copies of the weights until the session is reopened."""
+        self.state = {}
+
+    @contextlib.contextmanager
+    def _calm(self) -> Iterator[None]:
+        with preserved(self.model), full_precision(self.device), torch.inference_mode(False), PLAIN.active():
+            yield
 
     def _run(self, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
         with self._defaults.active():

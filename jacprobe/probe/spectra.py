@@ -8,24 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jacprobe.errors import ArgumentError, ModelError, UnknownNameError
+from jacprobe.errors import ArgumentError, ModelError
 from jacprobe.linop import LinearOperator
 from jacprobe.masks import Masks
 from jacprobe.probe import segments as parts
-from jacprobe.probe.budget import memory_budget
-from jacprobe.probe.checks import check_count, check_pairs, check_positive
-from jacprobe.probe.choice import METHODS, Request
-from jacprobe.probe.measurement import Measurement
+from jacprobe.probe.checks import check_positive
 from jacprobe.probe.operators import GraphJacobian
+from jacprobe.probe.probing import Probing
 from jacprobe.probe.session import Session
 from jacprobe.probe.survey import mixes, unfit
 from jacprobe.probe.trace import OutputChoice
-from jacprobe.provenance import environment
-from jacprobe.randomness import drawn_seed
 from jacprobe.results import SpectrumSet
-
-_KINDS = {"layers": parts.layers, "modules": parts.modules, "end_to_end": parts.end_to_end,
-          "cumulative": parts.cumulative}
 
 
 def spectra(
@@ -37,6 +30,7 @@ def spectra(
     output: OutputChoice | None = None,
     accuracy: str = "standard",
     epsilon: float = 0.1,
+    theory: bool = False,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     method: str = "auto",
@@ -71,6 +65,9 @@ def spectra(
         by the factors of plain chains.
     epsilon
         Half-width of the band around 1 that counts as isometric.
+    theory
+        Whether the result carries what ``jacprobe.theory.spectrum`` expects of this model, for figures; such a model
+        must be a chain.
     device, dtype
         Where and in what the model runs; default its own (half precision runs in float32).
     method
@@ -92,7 +89,7 @@ def spectra(
     work
         Limit on the floating-point operations of one segment.
     progress
-        Whether to show progress on stderr; default only on a terminal.
+        Whether to show progress on stderr; default only on a terminal, and in a notebook with ipywidgets.
 
     Returns
     -------
@@ -126,41 +123,12 @@ def spectra(
     epsilon = check_positive("epsilon", epsilon, "It is the half-width of the band around 1.")
     if epsilon == float("inf"):
         raise ArgumentError("`epsilon` must be finite; got inf. It is the half-width of the band around 1.")
-    work = check_positive("work", work, "It is a number of operations; leave it out for 5e12.")
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
-    if accuracy == "relative" and method not in ("auto", "exact"):
-        raise ArgumentError(f"`method` must be left out with accuracy 'relative'; got {method!r}. Leave one of them"
-                            " out.")
-    counts = {"num_values": num_values, "num_steps": num_steps, "num_probes": 1 if num_probes is None else num_probes}
-    for name, count in counts.items():
-        check_count(name, count)
-    seed = drawn_seed(seed)
-    kinds = _check_kinds(kind)
-    pairs = check_pairs(segments)
-    if not kinds and not pairs:
-        raise ArgumentError("`kind` must name what to probe where there are no `segments`; got none. Leave it out for"
-                            " layers and end to end.")
-    session = Session(model, inputs, output=output, accuracy=accuracy, dtype=dtype, device=device)
-    request = Request(method, accuracy == "relative", session.dtype != torch.float64, num_values, num_probes, num_steps,
-                      seed, memory_budget(memory, session.device), work, len(session.inputs))
-    with session.opened():
-        measurement = Measurement(session, request)
-        measurement.survey([_KINDS[kind] for kind in kinds], pairs)
-        found = measurement.run(progress)
-    provenance = {
-        **environment(),
-        "device": str(session.device),
-        "dtype": str(session.dtype).removeprefix("torch."),
-        "accuracy": accuracy,
-        "method": method,
-        "seed_of_probes": seed,
-        "memory": request.memory,
-        "work": work,
-        "num_inputs": len(session.inputs),
-        "input_shape": list(session.inputs.shape[1:]),
-    }
-    return SpectrumSet(tuple(found), epsilon, _facts(model), provenance)
+    probing = Probing(model, inputs, kind=kind, segments=segments, output=output, accuracy=accuracy, device=device,
+                      dtype=dtype, method=method, num_values=num_values, num_probes=num_probes, num_steps=num_steps,
+                      seed=seed, memory=memory, work=work)
+    expected = _expected(model, inputs) if theory else None
+    found = probing.run(progress)
+    return SpectrumSet(tuple(found), epsilon, _facts(model), probing.provenance, expected)
 
 
 def jacobian(
@@ -214,12 +182,10 @@ def sites(model: nn.Module, inputs: Tensor | np.ndarray, *, output: OutputChoice
         return {site.name: site.shape[1:] for site in plainest}
 
 
-def _check_kinds(kind: str | Sequence[str]) -> list[str]:
-    kinds = list(kind) if isinstance(kind, Iterable) and not isinstance(kind, str) else [kind]
-    for name in kinds:
-        if name not in _KINDS:
-            raise UnknownNameError("kind", name, _KINDS)
-    return list(dict.fromkeys(kinds))
+def _expected(model: nn.Module, inputs: Tensor | np.ndarray) -> dict:
+    from jacprobe.theory import spectrum  # takes long to import, for those who do not ask
+
+    return spectrum(model, inputs=inputs).to_dict()
 
 
 def _facts(model: nn.Module) -> dict:

@@ -59,7 +59,7 @@ class Comparison:
     @property
     def verdicts(self) -> dict[str, bool | None]:
         """Whether layerwise dynamical isometry holds in each model; None where its layers leave that open."""
-        return {name: _verdict(result) for name, result in self.results.items()}
+        return {name: isometry_verdict(result) for name, result in self.results.items()}
 
     @property
     def table(self) -> pd.DataFrame:
@@ -124,7 +124,7 @@ class Comparison:
         ``segment``, a ``kind`` and by name the rows of ``frame``, with None for what is not known.
         """
         models = {name: {"model": result.model, "provenance": {**result.provenance, "epsilon": self.epsilon},
-                         "isometric": _verdict(result)} for name, result in self.results.items()}
+                         "isometric": isometry_verdict(result)} for name, result in self.results.items()}
         segments = [{"segment": segment, "kind": kind,
                      "models": {name: {key: plain(value) for key, value in row.items()} for name, row in rows.items()}}
                     for (segment, kind), rows in self._rows()]
@@ -219,7 +219,8 @@ def _absent(segment: str, kind: str, name: str) -> Spectrum:
                                                                      " name")
 
 
-def _verdict(result: SpectrumSet) -> bool | None:
+def isometry_verdict(result: SpectrumSet) -> bool | None:
+    """Return whether every layer is isometric; None where the layers leave that open, or there are none."""
     verdicts = [s.is_isometric(result.epsilon) for s in result if s.kind == "layer"]
     if False in verdicts:
         return False

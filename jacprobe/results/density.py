@@ -55,6 +55,10 @@ class Density:
     frobenius: Tensor | None
     seed: int
 
+    def __repr__(self) -> str:
+        return (f"Density of {self.dim} values x {self.num_inputs} inputs: mean {self.mean:.4g}, std {self.std:.4g},"
+                f" estimated from {self.num_probes} probes x {self.num_steps} steps, seed {self.seed}")
+
     @property
     def num_inputs(self) -> int:
         return self.nodes.shape[0]

@@ -41,6 +41,11 @@ class Moments:
     num_probes: int
     seed: int
 
+    def __repr__(self) -> str:
+        return (f"Moments of {len(self.mean_square)} inputs: mean square {self.pooled_mean_square:.4g}, relative"
+                f" variance {self.pooled_relative_variance:.4g}, estimated from {self.num_probes} probes, seed"
+                f" {self.seed}")
+
     @property
     def pooled_mean_square(self) -> float:
         """Mean of `mean_square` over inputs."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -335,3 +336,8 @@ class Spectrum(Scalars):
         shown = ", ".join(f"{name} {value:.4g}" for name, value in facts.items() if not math.isnan(value))
         text = self.reason or ", ".join(filter(None, (f"{self.num_inputs} inputs", shown, self.label)))
         return f"Spectrum({self.segment}, {self.kind}, {shape}: {text})"
+
+    def _repr_html_(self) -> str:
+        from jacprobe.results.glance import text_row  # which is made of spectra
+
+        return pd.DataFrame([text_row(self, 0.1)]).to_html(index=False, border=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ _START_CORRECTIONS = 30
 _CORRECTIONS = 6  # Newton steps before an angle counts as too far
 _FARTHEST = 0.3  # correction of log M beyond which a prediction counts as bad
 _FIRST, _GROWTH = 0.3, 1.7
+_SLACK, _ZETA_SLACK = 1e-9, 1e-4  # rounding of angles; zeta is ill-determined where M is close to minus the rank
 _LAST = 1e-15  # angle below which the next is 0
 _MOST_ROUNDS = 600
 
@@ -75,16 +75,26 @@ def _corrected(
         change = -step.residual / step.slope
         changes = np.array([change, *step.towards(change)])
         # zeta is ill-determined where M is not sensitive to it, and then need not be known
-        effects = np.abs(np.array([change, *(c * e for c, (_, e) in zip(changes[1:], step.inner))]))
-        state[:, todo] += changes
+        pairs = zip(changes[1:], step.inner, strict=True)
+        effects = np.abs(np.array([change, *(by_zeta * e / response for by_zeta, (_, e, response) in pairs)]))
+        state[1:, todo] += changes[1:]
+        state[0, todo] = _moved(state[0, todo], change, np.log(product.rank))
         error[todo] = effects.max(0) / (1 + _ILL_DETERMINED / np.abs(step.slope))
     return state, error
 
 
-def _lawful(state: NDArray, angle: NDArray, slack: float = 1e-9) -> NDArray[np.bool_]:
+def _moved(log_m: NDArray, change: NDArray, log_rank: float) -> NDArray:
+    """Return log(-M) after a change, as a step of log(-M / (rank + M)): so M does not step over minus the rank."""
+    rest = -np.expm1(log_m - log_rank)  # (rank + M) / rank
+    odds = rest / np.exp(log_m - log_rank) * np.exp(-change / rest)
+    moved = log_rank - np.log(1 + odds)
+    return np.where(moved.imag < -1, moved + 2j * np.pi, moved)  # M > 0 on the axis: from below
+
+
+def _lawful(state: NDArray, angle: NDArray) -> NDArray[np.bool_]:
     """Return where M lies in the lower half-plane, and every zeta above the axis at no smaller angle than z."""
     log_m, log_zeta = state[0], state[1:]
-    lawful = (log_m.imag > -slack) & (log_m.imag < np.pi + slack)
+    lawful = (log_m.imag > -_SLACK) & (log_m.imag < np.pi + _SLACK)
     for zeta in log_zeta:
-        lawful &= (zeta.imag + np.pi >= angle - slack) & (zeta.imag < slack)
+        lawful &= (zeta.imag + np.pi >= angle - _ZETA_SLACK) & (zeta.imag < _ZETA_SLACK)
     return lawful

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from jacprobe.theory.layerlaw import LayerLaw
 from jacprobe.theory.slopelaw import SlopeLaw
 
+_MANY, _GROUP = 3, 3  # of more different slope laws so many nodes are joined to one, as time grows with both
+
 
 @dataclass(frozen=True)
 class WeightFactor:
@@ -65,15 +67,15 @@ class Step:
 
     residual: NDArray  # of the equation of z, after elimination of the others
     slope: NDArray  # its derivative by log(-M)
-    inner: list[tuple[NDArray, NDArray]]  # residual and elasticity of each diagonal factor's equation
+    inner: list[tuple[NDArray, ...]]  # of each diagonal factor's: residual, derivatives by log(-zeta) and by -log(-M)
 
     def towards(self, change: NDArray) -> list[NDArray]:
         """Return the changes of log(-zeta) that belong to a change of log(-M)."""
-        return [(change - residual) / elasticity for residual, elasticity in self.inner]
+        return [(response * change - residual) / elasticity for residual, elasticity, response in self.inner]
 
     def tangents(self, change: NDArray) -> list[NDArray]:
         """Return the same along the curve of solutions, where the residuals are 0."""
-        return [change / elasticity for _, elasticity in self.inner]
+        return [response * change / elasticity for _, elasticity, response in self.inner]
 
 
 class FreeProduct:
@@ -93,7 +95,10 @@ class FreeProduct:
             factor = weight_factor(layer, self.input_dim)
             self.weights[factor] = self.weights.get(factor, 0) + 1
         known: dict[tuple, DiagonalFactor] = {}
-        for law, dim in diagonal_laws(layers):
+        laws = diagonal_laws(layers)
+        if len({law.values.tobytes() for law, _ in laws}) > _MANY:
+            laws = [(law.coarser(_GROUP), dim) for law, dim in laws]
+        for law, dim in laws:
             key = law.values.tobytes(), law.weights.tobytes(), dim
             factor = known.setdefault(key, DiagonalFactor(law, self.input_dim / dim))
             group = self.closed if factor.closed else self.open
@@ -121,7 +126,9 @@ class FreeProduct:
             total += count * (narrowing + min(f.before, f.after) * (1 - f.kept_energy**2))
         return total + sum(count * f.width * f.law.relative_variance for f, count in self.diagonals.items())
 
-    def step(self, log_m: NDArray, log_zeta: Sequence[NDArray], target: NDArray | float, *, sharp: bool = False) -> Step:
+    def step(
+        self, log_m: NDArray, log_zeta: Sequence[NDArray], target: NDArray | float, *, sharp: bool = False
+    ) -> Step:
         """Evaluate the equations at log(-M) and log(-zeta), all (num_points,), for log(-z) = `target`.
 
         `sharp` takes the nodes of every slope law for atoms, as is right away from the spectrum on the real axis.
@@ -134,13 +141,17 @@ class FreeProduct:
                 log_s, elasticity = factor.log_s(moment)
                 value, slope = value - count * log_s, slope - count * elasticity
         inner = []
-        for (factor, count), log_point in zip(self.open.items(), log_zeta):
+        for (factor, count), log_point in zip(self.open.items(), log_zeta, strict=True):
             scaled, point = factor.width * moment, -np.exp(log_point)
             transform, derivative = factor.law.transform(point, sharp=sharp)
-            residual, elasticity = np.log(transform / scaled), point * derivative / transform
+            # of log(-M / (live + M)), which is linear in log(-zeta) both where M vanishes and where all units respond
+            live = factor.law.live
+            residual = np.log(transform / scaled) + np.log((live + scaled) / (live + transform))
+            elasticity = point * derivative / transform * live / (live + transform)
+            response = live / (live + scaled)
             value = value + count * (np.log(-scaled) + log_point - np.log(1 + scaled) - residual / elasticity)
-            slope = slope + count * (1 / (1 + scaled) + 1 / elasticity)
-            inner.append((residual, elasticity))
+            slope = slope + count * (1 / (1 + scaled) + response / elasticity)
+            inner.append((residual, elasticity, response))
         return Step(value - target, slope, inner)
 
 
@@ -155,11 +166,11 @@ def weight_factor(layer: LayerLaw, input_dim: int) -> WeightFactor:
 def diagonal_laws(layers: Sequence[LayerLaw]) -> list[tuple[SlopeLaw, int]]:
     """Return the law of the product of all diagonal matrices that meet between two weight matrices, and its width."""
     met = [[layers[0].column_energies]]
-    for layer, following in zip(layers, [*layers[1:], None]):
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
         met.append([layer.slope, layer.row_energies, following and following.column_energies])
     dims = [layers[0].in_dim, *(layer.out_dim for layer in layers)]
     laws = []
-    for group, dim in zip(met, dims):
+    for group, dim in zip(met, dims, strict=True):
         present = [law for law in group if law is not None]
         if present:
             law = present[0]

@@ -43,14 +43,13 @@ def fuss_catalan_density(s: ArrayLike, depth: int) -> NDArray[np.float64]:
     Examples
     --------
     >>> fuss_catalan_density([1.0], 1).round(8)  # the quarter circle, sqrt(4 - s^2) / pi
-    array([0.55132890])
+    array([0.5513289])
     """
     depth, s = _depth(depth), np.asarray(s, dtype=np.float64)
     edge = fuss_catalan_edge(depth)
     density = np.zeros(s.shape)
     inside = (s > 0) & (s < edge)
-    for index in zip(*np.nonzero(inside)) if s.ndim else ([()] if inside else []):
-        density[index] = _fuss_catalan_at(float(s[index]), depth)
+    density[inside] = [_fuss_catalan_at(float(value), depth) for value in s[inside]]
     return density
 
 
@@ -83,7 +82,8 @@ def bernoulli_edge(live: float, depth: int, *, weight: str = "gaussian") -> floa
         logs = depth * math.log(depth) - (depth - 1) * math.log(depth - 1)
         return math.sqrt((1 - live) / live) * math.exp(logs / 2)
     if weight != "gaussian":
-        raise ArgumentError(f'`weight` must be "gaussian" or "orthogonal"; got {weight!r}. Use `product_law` for others.')
+        raise ArgumentError(f"`weight` must be 'gaussian' or 'orthogonal'; got {weight!r}. Others have no "
+                            "closed form: use `product_law`.")
     top = (-(depth - 1) + math.sqrt((depth - 1) ** 2 + 4 * depth * live)) / (2 * depth)
     return math.exp((math.log1p(top) - math.log(top) + depth * (math.log(top + live) - math.log(live))) / 2)
 

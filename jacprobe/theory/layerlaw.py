@@ -107,7 +107,7 @@ def check_chain(layers: Sequence[LayerLaw]) -> None:
     """
     if not layers:
         raise ArgumentError("`layers` must hold at least one layer; got none. Pass a list of LayerLaw.")
-    for number, (before, after) in enumerate(zip(layers, layers[1:]), start=1):
+    for number, (before, after) in enumerate(zip(layers, layers[1:], strict=False), start=1):
         if before.out_dim != after.in_dim:
             raise ShapeError(f"`layers` must fit together: `in_dim` of layer {number} must be {before.out_dim}, the "
                              f"`out_dim` before it; got {after.in_dim}. List them from the input to the output.")

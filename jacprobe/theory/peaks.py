@@ -13,6 +13,7 @@ from jacprobe.theory.layerlaw import LayerLaw
 from jacprobe.theory.slopelaw import SlopeLaw
 
 _NEARLY = -0.3  # share of the inputs by which an atom fails to be: the density still has a sharp peak there
+_FEWEST = 4  # nodes that tell a density
 _ROUNDING = 1e-12
 
 
@@ -30,11 +31,10 @@ class SlopesAlone:
         atoms = self.law.atoms()
         positive = squares > 0
         sharp, rest = atoms & positive, ~atoms & positive
-        found = [(float(np.sqrt(square)), float(mass)) for square, mass in zip(squares[sharp], weights[sharp])]
-        if rest.sum() < 4:  # of these no density can be told
-            found += [(float(np.sqrt(square)), float(mass)) for square, mass in zip(squares[rest], weights[rest])]
-            return found, [], 0.0
-        return found, [Table(np.log(squares[rest]), weights[rest])], 0.0
+        if rest.sum() < _FEWEST:
+            sharp, rest = positive, ~positive & rest
+        found = list(zip(np.sqrt(squares[sharp]).tolist(), weights[sharp].tolist(), strict=True))
+        return found, [Table(np.log(squares[rest]), weights[rest])] if rest.any() else [], 0.0
 
 
 def slopes_alone(layers: Sequence[LayerLaw]) -> SlopesAlone | None:
@@ -49,7 +49,7 @@ def slopes_alone(layers: Sequence[LayerLaw]) -> SlopesAlone | None:
 
 
 def peaks_of(layers: Sequence[LayerLaw]) -> list[tuple[float, float]]:
-    """Return s^2 > 0 and its mass over the inputs for every atom, and with mass 0 where one nearly forms.
+    """Return s^2 > 0 and its mass over the inputs for every atom, and with what it lacks, <= 0, where one nearly forms.
 
     The atoms of weight w of a diagonal matrix of width N confine an input to a subspace of codimension (1 - w) N,
     and a narrowing isometry to one of codimension the units it loses. Subspaces in general position meet in what
@@ -60,11 +60,12 @@ def peaks_of(layers: Sequence[LayerLaw]) -> list[tuple[float, float]]:
     inputs = layers[0].in_dim
     found = [(_scale(layers), 1 - _lost(layers) / inputs)]
     for law, dim in diagonal_laws(layers):
-        choices = [pair for pair, atom in zip(zip(law.values, law.weights), law.atoms()) if atom and pair[0] > 0]
+        chosen = law.atoms() & (law.values > 0)
+        choices = list(zip(law.values[chosen], law.weights[chosen], strict=True))
         found = [(square * value, left - (1 - weight) * dim / inputs)
                  for square, left in found for value, weight in choices]
         found = [pair for pair in found if pair[1] > _NEARLY]
-    return [(float(square), float(left) if left > _ROUNDING else 0.0) for square, left in found]
+    return [(float(square), float(left) if abs(left) > _ROUNDING else 0.0) for square, left in found]
 
 
 def _isometric(layers: Sequence[LayerLaw]) -> bool:

@@ -19,9 +19,10 @@ from jacprobe.theory.supports import supports_of
 
 _LEVELS = (128, 512), (512, 1024)  # points of the search for bands, and at most of each band
 _POINTS = 256  # at least of each band
-_DEFECT, _BAD_DEFECT = 8e-7, 2e-3  # mass for which a finer search is worth its time; for which there is no trust
+_DEFECT, _BAD_DEFECT = 8e-6, 2e-3  # mass for which a finer search is worth its time; for which there is no trust
 _LARGEST_LOG = 600.0
 _ROUNDING = 1e-12
+_NOISE = 1e-13
 _NOTHING = 1e-9  # mass of bands that are left out
 
 
@@ -49,7 +50,7 @@ def product_law(layers: Sequence[LayerLaw]) -> SpectralLaw:
     -----
     ``S(w)`` of J'J over the N_0 inputs is the product of those of the factors, each at N_0 / N times w for its width
     N; its inverse transform is followed from the negative axis to the spectrum. A continuous slope law is given by
-    its quadrature, so the far tail of the law can show its nodes: below a mass of about 1e-5.
+    its quadrature, whose nodes the far tail of the law can show: its mass there is right to about 1e-5.
 
     References
     ----------
@@ -110,17 +111,20 @@ def _free_law(product: FreeProduct, layers: Sequence[LayerLaw]) -> tuple[list, l
         return atoms, [], 0.0
     curve = negative_axis(product)
     low, high = lowest(product, curve), highest(product)
+    logs = [(float(np.log(square)), mass) for square, mass in peaks]
 
     def density(log_x: NDArray) -> NDArray:
-        return np.maximum(-moments_on(product, curve, log_x).imag / np.pi, 0.0)
+        moment = moments_on(product, curve, log_x)
+        noise = _NOISE * np.abs(moment) ** 2  # next to the pole of an atom rounding of z is amplified
+        return np.where(-moment.imag > noise, -moment.imag / np.pi, 0.0)
 
     for scan, most in _LEVELS:
-        supports = supports_of(density, low, high, num_points=scan, splits=[np.log(square) for square, _ in peaks])
+        supports = supports_of(density, low, high, num_points=scan, peaks=logs)
         bands = [Band.sampled(density, *support, least=_POINTS, most=most) for support in supports]
         found = sum(band.mass for band in bands)
         if abs(found - mass) < _DEFECT:
             break
     if not abs(found - mass) < _BAD_DEFECT:
-        raise ArgumentError(f"`layers` must have a law that {_LEVELS[-1][0]} points resolve; found a mass of {found:.6f} "
-                            f"of {mass:.6f}. Smooth the slope law, or use `product_moments`.")
+        raise ArgumentError(f"`layers` must have a law that {_LEVELS[-1][0]} points resolve; got a mass of {found:.6f} "
+                            f"for {mass:.6f}. Smooth the slope law, or use `product_moments`.")
     return atoms, [band.scaled(mass / found) for band in bands], found - mass

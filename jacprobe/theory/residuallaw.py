@@ -139,5 +139,5 @@ def _density(t: NDArray, gain: float) -> NDArray:
 
 def _check(gain: float, name: str = "gain") -> None:
     if not (math.isfinite(gain) and gain > 0):
-        raise ArgumentError(f"`{name}` must be positive and finite; got {gain!r}. It is sigma_w2 E[phi'^2] of a branch, "
-                            "or their sum.")
+        raise ArgumentError(f"`{name}` must be positive and finite; got {gain!r}. It is sigma_w2 E[phi'^2] of a "
+                            "branch, or their sum.")

@@ -53,14 +53,14 @@ class SlopeLaw:
         values = np.atleast_1d(np.asarray(values, dtype=np.float64))
         weights = np.full(values.shape, 1 / max(values.size, 1)) if weights is None else np.asarray(weights, np.float64)
         if values.ndim != 1 or values.size == 0 or np.shape(weights) != values.shape:
-            raise ShapeError(f"`{name}` must be values and as many weights, at least one; got shapes {values.shape} and "
-                             f"{np.shape(weights)}. Pass (values, weights) as one-dimensional arrays.")
+            raise ShapeError(f"`{name}` must be values and as many weights, at least one; got shapes {values.shape} "
+                             f"and {np.shape(weights)}. Pass (values, weights) as one-dimensional arrays.")
         if not (np.isfinite(values).all() and (values >= 0).all()):
-            raise ArgumentError(f"`{name}` must hold finite values >= 0, squares; got {values.min()} to {values.max()}. "
-                                "Pass phi'(h)^2, not phi'(h).")
+            raise ArgumentError(f"`{name}` must hold finite values >= 0, squares; got {values.min()} to {values.max()}."
+                                " Pass phi'(h)^2, not phi'(h).")
         if not ((weights >= 0).all() and abs(weights.sum() - 1) < 1e-6):
-            raise ArgumentError(f"`{name}` must have weights >= 0 that sum to 1; got the sum {weights.sum()}. "
-                                "Divide them by their sum.")
+            raise ArgumentError(f"`{name}` must have weights >= 0 that sum to 1; got the sum {weights.sum()}."
+                                " Divide them by their sum.")
         if not (weights[values > 0] > 0).any():
             raise ArgumentError(f"`{name}` must have a positive value; got zeros only. Such a layer passes no signal.")
         return cls(*_merged(values, weights))
@@ -113,6 +113,18 @@ class SlopeLaw:
         padded = np.concatenate([[0.0], self.weights, [0.0]])
         return (self.weights > _HEAVIER * np.maximum(padded[:-2], padded[2:])) | (self.values == 0)
 
+    def coarser(self, size: int) -> SlopeLaw:
+        """Return the law with groups of `size` neighbouring nodes as one, the mean and mean square as they were."""
+        atoms = self.atoms()
+        values, weights = self.values[~atoms], self.weights[~atoms]
+        if len(values) < 8 * size:
+            return self
+        starts = np.arange(0, len(values), size)
+        sums = np.add.reduceat(weights, starts)
+        means = _drawn(np.add.reduceat(weights * values, starts) / sums, sums, 1.0, float(weights @ values**2))
+        joined = np.concatenate([self.values[atoms], means]), np.concatenate([self.weights[atoms], sums])
+        return SlopeLaw(*_merged(*joined))
+
     def times(self, other: SlopeLaw) -> SlopeLaw:
         """Return the law of the product with an independent number of law `other`; close values of many are joined."""
         values = np.multiply.outer(self.values, other.values).ravel()
@@ -160,20 +172,12 @@ def _spread(values: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArra
     The values are drawn together a little first, so that the mean and the mean square stay what they were.
     """
     mean_square = weights @ values**2
-    values, weights = _threes(values, weights)
     logs = np.log(values)
     widths = np.diff(np.concatenate([logs[:1], (logs[1:] + logs[:-1]) / 2, logs[-1:]]))
     square = (np.expm1(2 * widths) / (2 * widths)) / (np.expm1(widths) / widths) ** 2  # of a spread value, by its own
     drawn = _drawn(values, weights, square, mean_square)
     low = drawn * widths / np.expm1(widths)  # keeps the mean of each value
     return low, low * np.exp(widths), (weights / widths).astype(complex)
-
-
-def _threes(values: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the means of three neighbours each: those of different branches of a slope may lie next to each other."""
-    starts = np.arange(0, len(values), 3) if len(values) > _FEW else np.arange(len(values))
-    sums = np.add.reduceat(weights, starts)
-    return np.add.reduceat(weights * values, starts) / sums, sums
 
 
 def _drawn(values: NDArray, weights: NDArray, factors: NDArray | float, mean_square: float) -> NDArray:

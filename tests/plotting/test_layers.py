@@ -1,73 +1,26 @@
 """The layer figure, read from its artists."""
 
-import pickle
-import subprocess
-import sys
-import warnings
-
 import matplotlib
 import numpy as np
 import pytest
-import torch
-from matplotlib import pyplot
-from matplotlib.cbook import is_math_text
-from matplotlib.collections import LineCollection, PathCollection, PolyCollection
+from layer_artists import (
+    DENSE,
+    PRUNED,
+    flat_lines,
+    medians,
+    names,
+    spectrum,
+    spread,
+    strip_bars,
+    unknown,
+    violins,
+    words,
+)
 from matplotlib.figure import Figure
 
 from jacprobe.errors import ArgumentError, DtypeError
 from jacprobe.plotting import draw_layers, layers_data, plot_layers
-from jacprobe.results import Spectrum, SpectrumSet
-
-
-def spectrum(name, rows, *, zeros=0, kind="layer", floor=1e-15):
-    values = torch.tensor(rows, dtype=torch.float64)
-    zeros = torch.full((len(values),), zeros)
-    dim = values.shape[1]
-    return Spectrum(name, kind, "a", "b", dim, dim, len(values), values=values, zeros=zeros, floor=floor, label="exact")
-
-
-def unknown(name):
-    return Spectrum(name, "layer", None, None, None, None, 1, reason="module is never called")
-
-
-def spread(name, *, low=0.1, high=2.0, num=20, **kwargs):
-    return spectrum(name, [np.geomspace(high, low, num).tolist()], **kwargs)
-
-
-def violins(ax):
-    return [c for c in ax.collections if isinstance(c, PolyCollection)]
-
-
-def words(ax):
-    return [text.get_text() for text in ax.texts]
-
-
-def names(ax):
-    return [tick.get_text() for tick in ax.get_xticklabels()]
-
-
-def flat_lines(ax):
-    """Return x extent and height of the lines that stand for distributions without width."""
-    segments = [s for c in ax.collections if isinstance(c, LineCollection) for s in c.get_segments()]
-    return [(s[0, 0], s[1, 0], s[0, 1]) for s in segments if s[0, 0] != s[1, 0]]
-
-
-def medians(ax):
-    white = [c for c in ax.collections if isinstance(c, PathCollection) and len(c.get_offsets())
-             and c.get_facecolor()[0, :3].tolist() == [1, 1, 1]]
-    return white[0].get_offsets().data.tolist()
-
-
-def strip_bars(ax, label):
-    (strip,) = ax.child_axes
-    for container in strip.containers:
-        if container.get_label() == label:
-            return [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in container]
-    return []
-
-
-DENSE = SpectrumSet((spread("fc1"), spread("fc2"), spread("e2e", kind="end_to_end", low=0.01)))
-PRUNED = SpectrumSet((spread("fc1", low=0.01), spectrum("fc2", [[0.5, 0.2, 0.1, 0.0], [0.4, 0.3, 0.2, 0.0]], zeros=1)))
+from jacprobe.results import SpectrumSet
 
 
 def test_layers_stand_in_forward_order_with_end_to_end_apart():
@@ -117,20 +70,6 @@ def test_values_under_the_floor_are_apart_from_zeros_and_from_the_violin():
 
 def test_no_strip_where_nothing_is_zero():
     assert draw_layers(DENSE).child_axes == []
-
-
-def test_the_strip_overlaps_neither_axes_nor_tick_labels():
-    figure = plot_layers({"dense": DENSE, "pruned": PRUNED}, title="above all of it")
-    figure.draw_without_rendering()
-    ax = figure.axes[0]
-    strip = ax.child_axes[0].get_tightbbox()
-    assert strip.y0 >= ax.get_window_extent().y1
-    low, high = ax.get_ylim()
-    ticks = [tick for tick in ax.get_yticklabels() if low <= tick.get_position()[1] <= high]
-    assert len(ticks) >= 2
-    assert all(strip.y0 > tick.get_window_extent().y1 for tick in [*ax.get_xticklabels(), *ticks])
-    assert figure.get_suptitle() == "above all of it"
-    assert figure._suptitle.get_window_extent().y0 >= strip.y1
 
 
 @pytest.mark.parametrize("log", [True, False], ids=["logarithmic", "linear"])
@@ -205,18 +144,6 @@ def test_a_tail_below_the_axis_has_a_triangle_at_its_foot():
     assert feet == [[0.0, 0.025]]
 
 
-@pytest.mark.parametrize("name", ["block$x$_{1}", r"a\$b$c$", "<b>&amp;</b>", "_hidden", "100%"])
-def test_names_are_written_literally(name):
-    figure = plot_layers({name: SpectrumSet((spread(name),))})
-    figure.draw_without_rendering()
-    (tick,) = figure.axes[0].get_xticklabels()
-    assert tick.get_text() == name
-    assert not tick.get_parse_math()
-    legend = figure.legends[0].get_texts()[-1].get_text()
-    assert not is_math_text(legend)
-    assert legend.replace(r"\$", "$").lstrip() == name  # as matplotlib unescapes what is no formula
-
-
 def test_sets_stand_side_by_side_in_the_slot_of_their_layer():
     ax = plot_layers({"dense": DENSE, "pruned": PRUNED}).axes[0]
     assert np.allclose(sorted(x for x, _ in medians(ax)), [-0.2, 0.2, 0.8, 1.2, 2.3])
@@ -237,11 +164,6 @@ def test_a_set_that_lacks_a_layer_leaves_its_place_empty():
     assert names(ax) == ["fc1", "extra", "fc2"]
     assert np.allclose(sorted(x for x, _ in medians(ax)), [-0.2, 0.2, 1.2, 1.8, 2.2])
     assert words(ax) == []
-
-
-def test_the_legend_names_sets_and_band():
-    figure = plot_layers({"dense": DENSE, "pruned": PRUNED})
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1 ± 0.1", "dense", "pruned"]
 
 
 def test_sets_differ_in_color_and_keep_it():
@@ -266,54 +188,12 @@ def test_violin_keywords_are_forwarded():
     assert extent[1] == pytest.approx(extent[0] / 2)
 
 
-def test_sixty_long_names_are_upright_and_apart():
-    layers = tuple(spread(f"stage{i // 20}.{i % 20}.very_long_conv_name") for i in range(60))
-    figure = plot_layers({"dense": SpectrumSet(layers), "pruned": SpectrumSet(layers)})
-    figure.draw_without_rendering()
-    ticks = figure.axes[0].get_xticklabels()
-    boxes = [tick.get_window_extent() for tick in ticks]
-    assert {tick.get_rotation() for tick in ticks} == {90}
-    assert all(len(tick.get_text()) <= 22 for tick in ticks)
-    assert all(a.x1 <= b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
-
-
-@pytest.mark.parametrize("width", [3.31, 7.0])
-def test_names_of_few_layers_do_not_overlap(width):
-    layers = tuple(spread(f"fc{i}") for i in range(1, 8))
-    figure = plot_layers({"dense": SpectrumSet((*layers, spread("e", kind="end_to_end"))),
-                          "pruned": SpectrumSet(layers)}, width=width)
-    figure.draw_without_rendering()
-    assert tuple(figure.get_size_inches())[0] == width
-    boxes = [tick.get_window_extent() for tick in figure.axes[0].get_xticklabels()]
-    assert all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
-
-
-def test_many_sets_have_a_bar_scale_where_numbers_would_not_fit():
-    layers = tuple(spectrum(f"l{i}", [[1.0, 0.5, 0.0]], zeros=1) for i in range(60))
-    (strip,) = plot_layers({"a": SpectrumSet(layers), "b": SpectrumSet(layers)}).axes[0].child_axes
-    assert strip.get_xticks().size == 0
-    assert [tick.get_text() for tick in strip.get_yticklabels()] == ["0", "100"]
-
-
 def test_a_violin_of_many_values_is_the_density_of_all_of_them():
     many = spectrum("fc1", [np.geomspace(2, 0.1, 50_000).tolist()])
     path = violins(draw_layers(SpectrumSet((many,))))[0].get_paths()[0].vertices
     assert np.allclose([path[:, 1].min(), path[:, 1].max()], [0.1, 2.0])
     middle = path[(path[:, 1] > 0.2) & (path[:, 1] < 1.0) & (path[:, 0] > 0)]
     assert np.ptp(middle[:, 0]) < 0.02  # log-uniform values: the sides of the violin are straight
-
-
-def test_random_spectra_raise_no_warning():
-    generator = torch.Generator().manual_seed(0)
-    layers = []
-    for index in range(40):
-        scale = 10.0 ** (index % 9 - 5)
-        values = 1 + scale * torch.rand(1 + index % 3, 1 + index % 7, generator=generator, dtype=torch.float64)
-        layers.append(spectrum(f"l{index}", values.sort(descending=True).values.tolist()))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for log in (True, False):
-            plot_layers(SpectrumSet(tuple(layers)), log=log).draw_without_rendering()
 
 
 def test_layers_data_holds_the_numbers_drawn():
@@ -330,54 +210,6 @@ def test_layers_data_tells_why_there_is_no_spectrum():
     row = layers_data(SpectrumSet((unknown("x"),))).iloc[0]
     assert row["reason"] == "module is never called"
     assert np.isnan(row["median"])
-
-
-def test_no_setting_and_no_pyplot_figure_is_left_behind():
-    matplotlib.get_backend()  # comparing would choose one
-    before, open_figures = matplotlib.rcParams.copy(), pyplot.get_fignums()
-    plot_layers({"dense": DENSE, "pruned": PRUNED})
-    draw_layers(DENSE)
-    assert matplotlib.rcParams == before
-    assert pyplot.get_fignums() == open_figures
-
-
-def test_importing_the_package_loads_no_plotting_library():
-    code = "import sys, jacprobe.plotting; print({'matplotlib', 'seaborn', 'torch'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
-
-
-def test_plotting_chooses_no_backend():
-    code = (
-        "import torch, matplotlib\nfrom jacprobe.plotting import plot_layers\n"
-        "from jacprobe.results import Spectrum, SpectrumSet\n"
-        "s = Spectrum('a', 'layer', 'a', 'b', 1, 1, 1, values=torch.ones(1, 1).double(), zeros=torch.zeros(1).long())\n"
-        "plot_layers(SpectrumSet((s,)))\nprint(matplotlib.get_backend(auto_select=False))"
-    )
-    environment = {"PATH": "", "PYTHONPATH": ":".join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.strip() == "None"
-
-
-def test_the_figure_shows_itself_as_png_once():
-    figure = plot_layers(DENSE)
-    assert figure._repr_png_().startswith(b"\x89PNG")
-    formatters = pytest.importorskip("IPython.core.formatters")
-    bundle, _ = formatters.DisplayFormatter().format(figure)
-    assert [key for key in bundle if key.startswith("image/")] == ["image/png"]
-    assert pyplot.get_fignums() == []
-
-
-@pytest.mark.parametrize("suffix", ["pdf", "svg", "png"])
-def test_the_figure_is_saved_in_the_usual_formats(tmp_path, suffix):
-    path = tmp_path / f"figure.{suffix}"
-    plot_layers({"dense": DENSE, "pruned": PRUNED}).savefig(path)
-    assert path.stat().st_size > 1000
-
-
-def test_the_figure_can_be_pickled():
-    figure = pickle.loads(pickle.dumps(plot_layers(DENSE)))
-    assert len(violins(figure.axes[0])) == 3
 
 
 MODULES = SpectrumSet((spread("fc1", kind="module"),))

@@ -1,11 +1,10 @@
 """Laws of deep Jacobians against closed forms, exact moment rules and simulated networks."""
 
-import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from jacprobe.errors import ArgumentError, ShapeError, UnknownNameError
 from jacprobe.theory import activation
 from jacprobe.theory.freeproduct import FreeProduct
 from jacprobe.theory.knownlaws import bernoulli_edge, fuss_catalan_density, fuss_catalan_edge, masked_orthogonal_edges
@@ -100,6 +99,13 @@ def test_saturation_leaves_an_atom_above_the_band(depth, mass):
     assert law.s_max == top and law.quantile(1 - share / 2) == pytest.approx(top)
 
 
+@pytest.mark.parametrize("depth", [9, 11])
+def test_an_atom_that_nearly_touches_the_band_or_nearly_forms_is_resolved(depth):
+    law = product_law([LayerLaw(1, 1, "orthogonal", 1 / 0.9, bernoulli(0.9))] * depth)
+    assert len(law.atoms) == 1 + (depth < 10)
+    assert abs(law.defect) < 1e-4 and abs(law.relative_variance - depth / 9) < 2e-4
+
+
 @pytest.mark.parametrize("weight", ["gaussian", "orthogonal", 0.8])
 @pytest.mark.parametrize(
     "slope", [None, RELU, bernoulli(0.999), bernoulli(0.01), ([1e-4, 1.0], [0.5, 0.5])],
@@ -134,7 +140,7 @@ def test_unequal_widths_obey_the_rules_over_the_inputs(dims, expected):
     found, means = [], []
     for weight, slope in (("gaussian", None), ("gaussian", RELU), ("orthogonal", RELU)):
         layers = [LayerLaw(after, before, weight, 1.0 if slope is None else 2.0, slope)
-                  for before, after in zip(dims, dims[1:])]
+                  for before, after in pairwise(dims)]
         law, (mean_square, variance) = product_law(layers), product_moments(layers)
         assert abs(law.mean_square / mean_square - 1) < 1e-6 and abs(law.relative_variance - variance) < 1e-5
         share = min(dims[0], dims[-1]) / dims[0]
@@ -144,31 +150,31 @@ def test_unequal_widths_obey_the_rules_over_the_inputs(dims, expected):
 
 
 SIMULATED = {
-    "linear, Gaussian, 4": ("linear", "gaussian", 4, 1.0, [400] * 5),
-    "linear, orthogonal, half removed": ("linear", "orthogonal", 2, 0.5, [400] * 3),
-    "tanh, orthogonal, 8": ("tanh", "orthogonal", 8, 1.0, [400] * 9),
-    "tanh, Gaussian, 8, a third removed": ("tanh", "gaussian", 8, 0.67, [400] * 9),
-    "tanh, orthogonal, a tenth removed": ("tanh", "orthogonal", 4, 0.9, [400] * 5),
-    "relu, Gaussian, 2, widening": ("relu", "gaussian", 2, 1.0, [200, 500, 400]),
-    "hard tanh, orthogonal, 8": ("hard-tanh", "orthogonal", 8, 1.0, [400] * 9),
-    "gelu, orthogonal, 3, other widths": ("gelu", "orthogonal", 3, 1.0, [400, 500, 300, 400]),
-    "leaky relu, orthogonal masked, other widths": ("lrelu", "orthogonal", 3, 0.7, [300, 400, 400, 350]),
-    "erf, orthogonal, one layer": ("erf1", "orthogonal", 1, 1.0, [400, 400]),
+    "linear, Gaussian, 4": ("linear", "gaussian", 1.0, [400] * 5),
+    "linear, orthogonal, half removed": ("linear", "orthogonal", 0.5, [400] * 3),
+    "tanh, orthogonal, 8": ("tanh", "orthogonal", 1.0, [400] * 9),
+    "tanh, Gaussian, 8, a third removed": ("tanh", "gaussian", 0.67, [400] * 9),
+    "tanh, orthogonal, a tenth removed": ("tanh", "orthogonal", 0.9, [400] * 5),
+    "relu, Gaussian, 2, widening": ("relu", "gaussian", 1.0, [200, 500, 400]),
+    "hard tanh, orthogonal, 8": ("hard-tanh", "orthogonal", 1.0, [400] * 9),
+    "gelu, orthogonal, 2, other widths": ("gelu", "orthogonal", 1.0, [400, 500, 300]),
+    "leaky relu, orthogonal masked, other widths": ("lrelu", "orthogonal", 0.7, [300, 400, 400, 350]),
+    "erf, orthogonal, one layer": ("erf1", "orthogonal", 1.0, [400, 400]),
 }
 
 
 @pytest.mark.parametrize("case", SIMULATED.values(), ids=SIMULATED)
 def test_simulated_networks_follow_the_law(case):
     """The slopes are those of independent normal units, in their exact proportions, so that only weights scatter."""
-    name, weight, depth, density, dims = case
+    name, weight, density, dims = case
     function, rng = activation(name), np.random.default_rng(0)
     sigma_w2, slope = 1 / function.slope_moment(0.3), function.slope_law(0.3)
     kind = density if weight == "orthogonal" else weight
-    layers = [LayerLaw(after, before, kind, sigma_w2, slope) for before, after in zip(dims, dims[1:])]
+    layers = [LayerLaw(after, before, kind, sigma_w2, slope) for before, after in pairwise(dims)]
     values = []
     for _ in range(2):
         jacobian = np.eye(dims[0])
-        for before, after in zip(dims, dims[1:]):
+        for before, after in pairwise(dims):
             dense = haar(rng, after, before) if weight == "orthogonal" else rng.standard_normal((after, before))
             scale = 1 / density if weight == "orthogonal" else 1 / (density * before)
             matrix = dense * (rng.random(dense.shape) < density) * np.sqrt(scale * sigma_w2)
@@ -185,9 +191,9 @@ def test_a_mixed_network_satisfies_the_identity_of_the_s_transform():
     kinds = ["gaussian", 0.7, "orthogonal"]
     slopes = [RELU, bernoulli(0.7), None]
     layers = [LayerLaw(after, before, kind, 1.0, slope)
-              for before, after, kind, slope in zip(dims, dims[1:], kinds, slopes)]
+              for before, after, kind, slope in zip(dims, dims[1:], kinds, slopes, strict=False)]
     jacobian = np.eye(dims[0])
-    for before, after, kind, slope in zip(dims, dims[1:], kinds, slopes):
+    for before, after, kind, slope in zip(dims, dims[1:], kinds, slopes, strict=False):
         matrix = haar(rng, after, before)
         if kind == "gaussian":
             matrix = rng.standard_normal((after, before)) / np.sqrt(before)
@@ -200,11 +206,13 @@ def test_a_mixed_network_satisfies_the_identity_of_the_s_transform():
     for z in (-0.1, -1.0, -10.0):
         moment = (squares / (z - squares)).sum() / dims[0]
         defect = FreeProduct(layers).step(np.array([np.log(-moment) + 0j]), [], np.log(-z)).residual
-        print(z, moment, defect); assert abs(defect[0]) < 0.05
+        assert abs(defect[0]) < 0.02
 
 
-def test_eight_equal_layers_take_little_time():
-    """A generous bound against a slip of the algorithm, not a benchmark."""
-    start = time.process_time()
-    product_law(equal_layers("tanh", "orthogonal", 8))
-    assert time.process_time() - start < 8
+def test_unlike_layers_obey_the_exact_rules():
+    function = activation("tanh")
+    layers = [LayerLaw(1, 1, "orthogonal", 1 / function.slope_moment(q), function.slope_law(q))
+              for q in np.linspace(0.1, 0.5, 4)]
+    law, (mean_square, variance) = product_law(layers), product_moments(layers)
+    assert abs(law.defect) < 1e-5 and abs(law.mean_square / mean_square - 1) < 1e-5
+    assert abs(law.relative_variance / variance - 1) < 1e-4
