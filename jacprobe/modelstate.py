@@ -20,7 +20,7 @@ AFFINE = (nn.Linear, nn.modules.conv._ConvNd)  # modules with a weight and a bia
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
-    """Put `model` in evaluation mode for the block, then restore all of it and the global random states.
+    """Put `model` in evaluation mode for the block, not compiled, then restore all of it and the global random states.
 
     Training flags, plain attributes, hooks and all other dictionaries, lists and sets of the modules come back as they
     were: the very objects, with the same items; what the items hold is not looked at. Buffers are safe when the block
@@ -35,6 +35,8 @@ def preserved(model: nn.Module) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         try:
             model.eval()
+            for module in modules:
+                vars(module).pop("_compiled_call_impl", None)  # of module.compile(): it cannot see hooks
             yield
         finally:
             random.setstate(python_state)

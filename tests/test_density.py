@@ -16,13 +16,17 @@ def known(nodes, weights, *, dim=10, zeros=(0,), frobenius=None):
 
 
 def sampled(values, num_probes, *, seed=0, frobenius=False):
-    """The exact quadrature of random directions: every value is a node, with its Dirichlet distributed weight."""
-    values = torch.as_tensor(values, dtype=torch.float64).sort(descending=True).values
-    squares = seeded_normal(1, num_probes, len(values), seed=seed, dtype=torch.float64).square()
-    nodes = values.expand(1, num_probes, -1)
-    norm = values.norm()[None] if frobenius else None
-    zeros = torch.zeros(1, dtype=torch.int64)
-    return Density(nodes, squares / squares.sum(2, keepdim=True), len(values), zeros, norm, 0)
+    """The exact quadrature of random directions: every value is a node, with its Dirichlet distributed weight.
+
+    `values` are those of one input, or one row for each.
+    """
+    values = torch.atleast_2d(torch.as_tensor(values, dtype=torch.float64)).sort(descending=True).values
+    num_inputs, dim = values.shape
+    squares = seeded_normal(num_inputs, num_probes, dim, seed=seed, dtype=torch.float64).square()
+    nodes = values.unsqueeze(1).expand(-1, num_probes, -1)
+    norms = values.norm(dim=1) if frobenius else None
+    zeros = torch.zeros(num_inputs, dtype=torch.int64)
+    return Density(nodes, squares / squares.sum(2, keepdim=True), dim, zeros, norms, 0)
 
 
 TWO = {"nodes": [[[2.0, 1, 0]]], "weights": [[[0.5, 0.5, 0]]], "dim": 4, "zeros": (2,)}
@@ -129,10 +133,7 @@ def test_standard_errors_are_right_for_few_probes_of_few_values(num_values, num_
     scores = []
     for seed in range(200):
         values = torch.linalg.svdvals(seeded_normal(num_inputs, num_values, 72, seed=seed))
-        parts = [sampled(row, num_probes, seed=1000 * seed + i, frobenius=frobenius) for i, row in enumerate(values)]
-        nodes, weights = (torch.cat([getattr(part, name) for part in parts]) for name in ("nodes", "weights"))
-        norms = torch.cat([part.frobenius for part in parts]) if frobenius else None
-        found = Density(nodes, weights, num_values, torch.zeros(num_inputs, dtype=torch.int64), norms, 0)
+        found = sampled(values, num_probes, seed=1000 + seed, frobenius=frobenius)
         scores.append((found.mean - float(values.double().mean())) / found.standard_error("mean"))
     scores = np.array(scores)
     assert 0.8 < np.sqrt((scores**2).mean()) < 1.35

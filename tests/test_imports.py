@@ -8,7 +8,8 @@ import pytest
 import jacprobe
 
 ROOT = Path(jacprobe.__file__).parent
-BOTTOM = {"errors", "atomic", "provenance", "modelstate", "randomness", "linop", "masks", "results", "solvers"}
+BOTTOM = {"errors", "atomic", "provenance", "modelstate", "progress", "randomness", "linop", "masks", "results",
+          "solvers"}
 THEORY = BOTTOM | {"theory"}  # below its siblings of old: initial weights need its numbers, and figures its densities
 SIBLINGS = {"probe", "pruning", "isometry", "models", "data", "plotting"}
 ALLOWED = {  # part of the package -> the parts it may import; "" is the package itself
@@ -19,8 +20,10 @@ ALLOWED = {  # part of the package -> the parts it may import; "" is the package
     **{part: THEORY | {part} for part in SIBLINGS},
     "checkpoint": BOTTOM | {"checkpoint", "models"},
     "interchange": BOTTOM | {"checkpoint", "interchange"},
-    "experiments": THEORY | SIBLINGS | {"checkpoint", "interchange", "experiments"},
-    "cli": THEORY | SIBLINGS | {"checkpoint", "interchange", "experiments", "cli", ""},
+    "monitoring": BOTTOM | {"probe", "monitoring"},
+    "report": THEORY | {"plotting", "report"},
+    "experiments": THEORY | SIBLINGS | {"checkpoint", "interchange", "monitoring", "experiments"},
+    "cli": THEORY | SIBLINGS | {"report", "checkpoint", "interchange", "monitoring", "experiments", "cli", ""},
     "__main__": {"cli"},
 }
 TALKERS = {"cli", "__main__"}
@@ -106,7 +109,11 @@ def test_every_file_has_its_place_in_the_order():
         "interchange and pruning": ("interchange/reading.py", "from jacprobe.pruning import prune"),
         "checkpoint and pruning": ("checkpoint/reading.py", "from jacprobe.pruning import prune"),
         "models and checkpoint": ("models/mlp.py", "from jacprobe.checkpoint import load_model"),
+        "report and probe": ("report/page.py", "from jacprobe.probe import spectra"),
+        "report and pruning": ("report/section.py", "from jacprobe.pruning import MaskReport"),
         "experiments and cli": ("experiments/sweep.py", "from jacprobe.cli import main"),
+        "probe and monitoring": ("probe/spectra.py", "from jacprobe.monitoring import Monitor"),
+        "monitoring and plotting": ("monitoring/monitor.py", "from jacprobe.plotting import plot_layers"),
         "the package itself": ("__init__.py", "from jacprobe.errors import JacprobeError"),
         "a file of no known part": ("helpers.py", "from jacprobe.errors import JacprobeError"),
         "matplotlib": ("cli/spectrum.py", "def f():\n    import matplotlib.pyplot as plt"),
@@ -137,6 +144,7 @@ def test_a_violation_is_caught(tmp_path, file, text):
         ("provenance.py", "from jacprobe import __version__"),
         ("checkpoint/reading.py", "from jacprobe.models import build"),
         ("interchange/reading.py", "from jacprobe.checkpoint import read_checkpoint"),
+        ("report/page.py", "from jacprobe.plotting import plot_layers\nfrom jacprobe.results import compare"),
         ("experiments/sweep.py", "from jacprobe.probe import spectra\nfrom jacprobe.plotting import plot_layers"),
         ("cli/demo.py", "import jacprobe as jp\nimport sys\nprint(sys.argv)"),
         ("__main__.py", "import sys\nfrom jacprobe.cli import main\nsys.exit(main())"),

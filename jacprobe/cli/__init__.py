@@ -18,6 +18,7 @@ from jacprobe.cli.demo import demo
 from jacprobe.cli.info import info
 from jacprobe.cli.isometrize import isometrize
 from jacprobe.cli.prune import prune
+from jacprobe.cli.report import report
 from jacprobe.cli.sensitivity import sensitivity
 from jacprobe.cli.spectrum import spectrum
 from jacprobe.errors import JacprobeError
@@ -35,6 +36,7 @@ app.command()(spectrum)
 app.command()(prune)
 app.command()(isometrize)
 app.command()(compare)
+app.command()(report)
 app.command()(sensitivity)
 app.command()(info)
 app.command()(convert)

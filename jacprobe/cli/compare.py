@@ -65,8 +65,8 @@ def compare(
     inputs = solver_arguments(data=data, split=split, num=num_inputs, root=data_root, seed=seed)
     solver = solver_arguments(device=device, dtype=dtype, accuracy=accuracy, method=method, num_values=num_values,
                               num_probes=num_probes, num_steps=num_steps, seed=probe_seed, memory=memory, work=work)
-    _check_use(files, {**inputs, **solver, **solver_arguments(model=model, input_shape=shape)})
-    subjects = {name: _read(file, Inputs(**inputs), model=model, asked=shape, trust_file=trust_file)
+    check_use(files, {**inputs, **solver, **solver_arguments(model=model, input_shape=shape)})
+    subjects = {name: read_result(file, Inputs(**inputs), model=model, asked=shape, trust_file=trust_file)
                 for name, file in column_names(files).items()}
     if epsilon is not None:
         solver["epsilon"] = epsilon
@@ -87,7 +87,8 @@ def _check_number(files: Sequence[Path], *, is_drawn: bool) -> None:
         raise typer.BadParameter(f"--plot draws at most {_MOST} files; got {len(files)}. Draw fewer at once.")
 
 
-def _check_use(files: Sequence[Path], given: Mapping[str, object]) -> None:
+def check_use(files: Sequence[Path], given: Mapping[str, object]) -> None:
+    """Refuse options of probing where nothing is probed."""
     from jacprobe.errors import ArgumentError
 
     if given and all(file.suffix.lower() in _SAVED for file in files):
@@ -95,8 +96,9 @@ def _check_use(files: Sequence[Path], given: Mapping[str, object]) -> None:
                             f" {next(iter(given.values()))!r}. Name a model file, or leave it out.")
 
 
-def _read(file: Path, inputs: Inputs, *, model: str | None, asked: tuple[int, ...] | None, trust_file: bool
-          ) -> Subject | SpectrumSet:
+def read_result(file: Path, inputs: Inputs, *, model: str | None, asked: tuple[int, ...] | None, trust_file: bool
+                ) -> Subject | SpectrumSet:
+    """Return saved spectra, or the model of `file` with its inputs."""
     import jacprobe as jp
 
     if file.suffix.lower() in _SAVED:

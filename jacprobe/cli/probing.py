@@ -29,8 +29,8 @@ class Inputs:
     root: Path | None = None
     seed: int | None = None
 
-    def images(self, shape: tuple[int, ...] | None) -> torch.Tensor:
-        """Return the images; random ones have this shape."""
+    def samples(self, shape: tuple[int, ...] | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return images, and labels where there are any; random images have this shape."""
         import jacprobe as jp
         from jacprobe.errors import ArgumentError
 
@@ -38,9 +38,10 @@ class Inputs:
             raise ArgumentError("`data` must be named where the file tells no input shape; got none. Pass --data"
                                 " digits, an array file, or --input-shape for random inputs.")
         wanted = self.num if self.num is not None or Path(self.data).suffix else _NUM_INPUTS
-        images = jp.load_data(self.data, split=self.split, num=wanted, root=self.root, seed=self.seed,
-                              input_shape=shape, progress=True).images
-        return images if self.num is not None else images[:_NUM_INPUTS]
+        images, labels = jp.load_data(self.data, split=self.split, num=wanted, root=self.root, seed=self.seed,
+                                      input_shape=shape, progress=True)
+        num = len(images) if self.num is not None else _NUM_INPUTS
+        return images[:num], None if labels is None else labels[:num]
 
     @property
     def facts(self) -> dict[str, object]:
@@ -58,6 +59,7 @@ class Subject:
     checkpoint: Checkpoint
     net: nn.Module
     images: torch.Tensor
+    labels: torch.Tensor | None
     inputs: Inputs
 
     def spectra(self, **arguments: object) -> SpectrumSet:
@@ -84,14 +86,14 @@ def read_subject(file: Path, inputs: Inputs, *, model: str | None, asked: tuple[
 
     checkpoint = jp.read_checkpoint(file, trust_file=trust_file)
     shape = asked or checkpoint.input_shape
-    images = inputs.images(shape)
+    images, labels = inputs.samples(shape)
     if shape is not None and tuple(images.shape[1:]) != tuple(shape):
         raise ArgumentError(f"`data` must have samples of shape {tuple(shape)}, as {'--input-shape' if asked else file}"
                             f" says; {inputs.data} has {tuple(images.shape[1:])}. Choose other data.")
     has_own = checkpoint.module is not None or checkpoint.spec is not None
     model = None if is_for_weights and has_own else model
     net = build_model(checkpoint, model=model, input_shape=shape or tuple(images.shape[1:]))
-    return Subject(file, checkpoint, net, images, inputs)
+    return Subject(file, checkpoint, net, images, labels, inputs)
 
 
 def solver_arguments(**options: object) -> Mapping[str, object]:

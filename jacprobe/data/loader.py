@@ -15,6 +15,7 @@ from jacprobe.data.arrays import ARRAY_SUFFIXES, read_arrays
 from jacprobe.data.pixels import channel_statistics, standardised
 from jacprobe.data.standard import STANDARD_NAMES, standard_reader
 from jacprobe.errors import ArgumentError, DataError, NonFiniteError, UnknownNameError
+from jacprobe.randomness import make_generator
 
 _NUM_RANDOM = 100
 
@@ -24,6 +25,12 @@ class Data(NamedTuple):
 
     images: Tensor
     labels: Tensor | None
+
+    def __repr__(self) -> str:
+        shape, kinds = " x ".join(map(str, self.images.shape)), ""
+        if self.labels is not None:
+            kinds = f", labels of {len(self.labels.unique())} classes"
+        return f"Data({shape} {str(self.images.dtype).removeprefix('torch.')}{kinds or ', no labels'})"
 
 
 def data_names() -> list[str]:
@@ -138,7 +145,8 @@ def _random_data(input_shape: Sequence[int] | None, num: int, seed: int) -> Data
     sizes = input_shape if isinstance(input_shape, Sequence) else ()
     if not sizes or not all(isinstance(size, Integral) and size > 0 for size in sizes):
         raise ArgumentError(f"`input_shape` must hold positive whole numbers; got {input_shape!r}. Try (1, 28, 28).")
-    return Data(torch.randn(num, *sizes, generator=torch.Generator().manual_seed(seed), dtype=torch.float32), None)
+    generator = make_generator(seed, purpose="inputs")
+    return Data(torch.randn(num, *sizes, generator=generator, dtype=torch.float32), None)
 
 
 def _chosen(total: int, num: int | None, seed: int | None) -> Tensor:

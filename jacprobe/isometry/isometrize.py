@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from jacprobe.errors import ArgumentError, DtypeError, JacprobeWarning, UnknownNameError
 from jacprobe.isometry.gains import Gain, layer_gains
@@ -17,6 +16,7 @@ from jacprobe.isometry.repairlayers import RepairLayer, repair_layers
 from jacprobe.isometry.repairmethods import METHODS, OBJECTIVES, Plan, Repaired, repair
 from jacprobe.isometry.repairresult import Repair
 from jacprobe.modelstate import check_model, copy_model
+from jacprobe.progress import progress_bar
 
 _MISSES = ("stationary", "max_steps")
 
@@ -122,8 +122,7 @@ def isometrize(
     gains = layer_gains(model, [layer.name for layer in layers], _gain(method, gain))
     starts = [layer.blocks / gains[layer.name] for layer in layers]
     num_blocks = sum(len(layer.masks) for layer in layers)
-    with torch.no_grad(), tqdm(total=num_blocks, desc="isometry", unit="matrix",
-                               disable=None if progress is None else not progress) as bar:
+    with torch.no_grad(), progress_bar(total=num_blocks, desc="isometry", unit="matrix", progress=progress) as bar:
         found = repair(layers, starts, plan, bar.update)
     rows = []
     for layer, start, repaired in zip(layers, starts, found, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 
 import pandas as pd
 from torch import nn
@@ -65,6 +66,16 @@ class Repair:
                 f" mean square ({worst['small_before']:.0%} before). The mask says density {kept / total:.2%}, but only"
                 f" {active / total:.2%} is active. A mask with more weights in these layers, objective='spread' or"
                 " method='rescale' keeps them active.",)
+
+    def __repr__(self) -> str:
+        zeros = sum(row["zeros"] for row in self.rows)
+        return (f"Repair of {len(self.rows)} layers: orthogonality score {self.score_before:.3g} before,"
+                f" {self.score_after:.3g} after, {zeros} singular values at 0")
+
+    def _repr_html_(self) -> str:
+        columns = ["layer", "shape", "density", "score_before", "score_after", "floor", "zeros", "small_after"]
+        table = self.table[columns].to_html(index=False, border=0, float_format="{:.3g}".format)
+        return f"<p>{escape(repr(self))}</p>{table}" + "".join(f"<p>{escape(text)}</p>" for text in self.warnings)
 
     def _mean(self, column: str) -> float:
         return sum(row[column] for row in self.rows) / len(self.rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,15 @@ class Masks(Mapping[str, Tensor]):
     def __repr__(self) -> str:
         counts = f"{self.num_kept} of {self.num_prunable} kept"
         return f"Masks({len(self)} parameters, {counts}, sparsity {self.sparsity:.4g})"
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        table = pd.DataFrame([{"parameter": name, "shape": "x".join(map(str, mask.shape)), "kept": _num_true(mask),
+                               "of": mask.numel(), "sparsity": sparsity}
+                              for (name, mask), sparsity in zip(self._masks.items(), self.layer_sparsity().values(),
+                                                                strict=True)])
+        return f"<p>{escape(repr(self))}</p>" + table.to_html(index=False, border=0, float_format="{:.4g}".format)
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Return a copy of `model` whose pruned entries are exactly zero, and stay so under training.

@@ -52,7 +52,7 @@ class Probing:
         memory: float | str | None,
         work: float,
     ):
-        work = check_positive("work", work, "It is a number of operations; leave it out for 5e12.")
+        work = check_positive("work", work, "It is a number of operations; leave it out for the default.")
         _check_method(method, accuracy)
         counts = {"num_values": num_values, "num_steps": num_steps,
                   "num_probes": 1 if num_probes is None else num_probes}

@@ -14,6 +14,7 @@ from jacprobe.probe.operators import GraphJacobian
 from jacprobe.probe.trace import Trace
 
 _COLUMNS = 2
+_TELLING = 0.01  # of the largest norm: the relative error of a Jacobian that vanishes says nothing about the others
 _SAFETY = 6  # norms of random products scatter: even an error of rank one is underrated in one case of forty
 
 
@@ -50,7 +51,8 @@ def rounding_of(operator: LinearOperator, generic: GraphJacobian, trace: Trace, 
         relative = _SAFETY * unit * len(trace.graph.order) ** 0.5 * 16
         return Rounding(relative, relative * float(_norms(_pulled(generic, generic)).max()))
     error, exact = _errors(operator, generic, _same_sites(generic, other))
-    relative = torch.where(error > 0, error / exact.clamp(min=torch.finfo(torch.float64).tiny), 0).clamp(min=2 * unit)
+    least = max(torch.finfo(torch.float64).tiny, _TELLING * float(exact.max()))
+    relative = torch.where(error > 0, error / exact.clamp(min=least), 0).clamp(min=2 * unit)
     resolved = exact > 0
     return Rounding(_SAFETY * float(torch.where(resolved, relative, 2 * unit).max()), _SAFETY * float(error.max()))
 

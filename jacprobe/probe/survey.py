@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from jacprobe.linop import Product
 from jacprobe.probe.checks import mixing_error
@@ -74,7 +75,7 @@ def survey(segment: Segment, trace: Trace, fewer: Trace, factorizer: Factorizer)
     if reason:
         return Survey(segment, reason=reason)
     generic = GraphJacobian(source, target, source.shape[0])
-    with FlopCounterMode(display=False) as counter:
+    with _Operations() as counter:
         mixed = mixes(generic)
     if mixed:
         if (segment.source, segment.target) == ("input", "output"):
@@ -84,9 +85,27 @@ def survey(segment: Segment, trace: Trace, fewer: Trace, factorizer: Factorizer)
     product = factorizer.product(source, target)
     agrees = product is not None and agree(product, generic)
     shared = agrees and product.shape[0] == 1 and factorizer.is_shared(source, target)
-    operations = counter.get_total_flops() / (2 * source.shape[0])
+    operations = counter.total / (2 * source.shape[0])
     return Survey(segment, target.dim, source.dim, product if agrees else None, shared,
                   product is not None and not agrees, operations, generic)
+
+
+class _Operations(TorchDispatchMode):
+    """Count by the formulas of torch; its own counter loads the compiler and takes longer than small networks do."""
+
+    total = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        found = function(*args, **kwargs)
+        formula = flop_registry.get(getattr(function, "_overloadpacket", None))  # higher-order operators have none
+        if formula is not None:
+            self.total += formula(*args, **kwargs, out_val=found)
+        return found
 
 
 def unfit(site: Site, fewer: Trace) -> str | None:

@@ -27,6 +27,9 @@ class Control:
     model: nn.Module
     masks: Masks
 
+    def __repr__(self) -> str:
+        return f"Control({type(self.model).__name__}, {self.masks!r})"
+
 
 def controls(
     model: nn.Module,
@@ -105,7 +108,7 @@ def controls(
             raise UnknownNameError("only", name, CONTROLS)
     _check_differ(masks)
     check_scores(scores, masks)
-    generator = make_generator(seed)
+    generator = make_generator(seed, purpose="controls")
     seeds = {name: int(torch.randint(2**62, (), generator=generator)) for name in CONTROLS}
     dense = _opened(model, masks)
     return {name: _control(name, dense, masks, torch.Generator().manual_seed(seeds[name]), scores, initialise)

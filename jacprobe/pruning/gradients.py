@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from jacprobe.errors import ModelError, NonFiniteError, UnknownNameError
 from jacprobe.modelstate import run_on
+from jacprobe.progress import progress_bar
 from jacprobe.pruning.batches import Batch, Batches
 from jacprobe.pruning.context import Scoring
 from jacprobe.pruning.losses import Loss
@@ -112,7 +112,7 @@ def _check_apart(network: Network, few: Tensor) -> None:
 def steps(network: Network, batches: Batches, what: str) -> Iterator[Batch]:
     """Yield batches on the device of the network, under a progress bar."""
     progress = network.scoring.progress
-    for inputs, labels in tqdm(batches, desc=what, unit="batch", disable=None if progress is None else not progress):
+    for inputs, labels in progress_bar(batches, desc=what, unit="batch", progress=progress):
         yield network.placed(inputs, labels)
 
 

@@ -126,7 +126,7 @@ def prune(
     planned = round_counts(schedule, num_left, num_kept, num_rounds)
     counts = planned if revival and num_kept else falling(num_left, planned)
     check_rereadable(data, len(counts))
-    scoring = Scoring(data=data, generator=make_generator(seed), batch_norm=batch_norm,
+    scoring = Scoring(data=data, generator=make_generator(seed, purpose="scores"), batch_norm=batch_norm,
                       progress=progress if len(counts) == 1 else False)  # rounds show their own
     score = scorer(model, method, [layer.name for layer in layers], scoring, arguments)
     allocator = Allocator(allocation, layers, num_kept=num_kept, floors=floors)
@@ -179,7 +179,8 @@ def scores(
     check_model(model)
     known_method(method)
     names = prunable_names(model, prunable, protected)
-    scoring = Scoring(data=data, generator=make_generator(seed), batch_norm=batch_norm, progress=progress)
+    scoring = Scoring(data=data, generator=make_generator(seed, purpose="scores"), batch_norm=batch_norm,
+                      progress=progress)
     return scorer(model, method, names, scoring, arguments)(None)
 
 

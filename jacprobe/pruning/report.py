@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from numbers import Integral
 
 import pandas as pd
@@ -113,6 +114,14 @@ class MaskReport:
             f"{self.sparse_macs} of {self.dense_macs} multiply-accumulates per sample",
         ]
         return "\n".join([*lines, *map(str, self.flags)])
+
+    def __repr__(self) -> str:
+        return f"MaskReport of {len(self.rows)} parameters\n{self.summary}"
+
+    def _repr_html_(self) -> str:
+        columns = ["parameter", "shape", "total", "kept", "effective", "density", "dead_inputs", "dead_outputs"]
+        table = self.table[columns].to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+        return f"<pre>{escape(self.summary)}</pre>{table}"
 
 
 def mask_report(

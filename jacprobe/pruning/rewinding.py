@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 from torch import nn
-from tqdm import tqdm
 
 from jacprobe.errors import DtypeError, ModelError
 from jacprobe.masks import Masks, assert_masked
 from jacprobe.modelstate import check_model, copy_model, owned_parameters
+from jacprobe.progress import progress_bar
 from jacprobe.pruning.allocation import Shares, layers_of
 from jacprobe.pruning.methods import check_rereadable, known_method
 from jacprobe.pruning.prunable import Choice, Predicate, prunable_names
@@ -45,6 +46,12 @@ class Rewound:
     model: nn.Module
     masks: Masks
     history: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return f"Rewound({type(self.model).__name__}, {len(self.history)} rounds, {self.masks!r})"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>" + self.history.to_html(index=False, border=0, na_rep="")
 
 
 def prune_iteratively(
@@ -122,7 +129,7 @@ def prune_iteratively(
     counts = round_counts(schedule, before, num_kept, num_rounds)
     shares = Shares(arguments.pop("allocation", "global"), layers, num_kept)
     check_rereadable(arguments.get("data"), len(counts))
-    for num_kept in tqdm(counts, desc="rewinding", unit="round", disable=None if progress is None else not progress):
+    for num_kept in progress_bar(counts, desc="rewinding", unit="round", progress=progress):
         start = copy_model(model) if masks is None else masks.apply(model)
         begin = time.perf_counter()
         trained = _trained(train, start, model, masks)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from torch import Tensor
-from tqdm import tqdm
 
 from jacprobe.errors import ArgumentError, UnknownNameError
 from jacprobe.masks import Masks
+from jacprobe.progress import progress_bar
 from jacprobe.pruning.allocation import Allocator
 from jacprobe.pruning.selection import available, select
 
@@ -93,15 +93,10 @@ def run_rounds(
         the round before may, so masks are nested.
     """
     masks, allowed = None, eligible
-    for num_kept in tqdm(counts, desc="rounds", unit="round", disable=_hidden(counts, progress)):
+    shown = False if len(counts) == 1 else progress  # one score shows its own
+    for num_kept in progress_bar(counts, desc="rounds", unit="round", progress=shown):
         scores = score(masks)
         quotas = allocator.quotas(num_kept, available(scores, allowed))
         masks = select(scores, num_kept=num_kept, quotas=quotas, floors=allocator.floors, eligible=allowed)
         allowed = eligible if revival else masks
     return masks
-
-
-def _hidden(counts: list[int], progress: bool | None) -> bool | None:
-    if len(counts) == 1:
-        return True  # the score shows its own
-    return None if progress is None else not progress

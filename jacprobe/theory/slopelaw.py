@@ -39,6 +39,12 @@ class SlopeLaw:
     values: NDArray[np.float64]
     weights: NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        if len(self.values) > 4:
+            return f"SlopeLaw of {len(self.values)} values from {self.values.min():.4g} to {self.values.max():.4g}"
+        atoms = zip(self.weights, self.values, strict=True)
+        return "SlopeLaw(" + ", ".join(f"{weight:.4g} at {value:.4g}" for weight, value in atoms) + ")"
+
     @classmethod
     def of(cls, values: ArrayLike, weights: ArrayLike | None = None, *, name: str = "slope") -> SlopeLaw:
         """Return the law of `values` with `weights` (default: equal ones), which are normalised to sum 1.

@@ -43,6 +43,11 @@ class SpectralLaw:
     bands: tuple[Band | Table, ...]
     defect: float = 0.0
 
+    def __repr__(self) -> str:
+        atoms = ", ".join(f"{mass:.3g} at {value:.4g}" for value, mass in self.atoms) or "none"
+        return (f"SpectralLaw on [{self.s_min:.4g}, {self.s_max:.4g}]: mean {self.mean:.4g}, std {self.std:.4g},"
+                f" relative variance {self.relative_variance:.4g}, atoms: {atoms}")
+
     @property
     def s_max(self) -> float:
         """Upper end of the support."""

@@ -30,12 +30,12 @@ def mnist():
 
 @pytest.mark.parametrize(("name", "method"), FIG_2A)
 def test_the_papers_descent_gives_the_mean_singular_value_of_fig_2a(mnist, name, method):
-    """3,000 of the 10,000 steps, after which the constant rate only makes noise, of 0.02 here; two seeds of ten."""
+    """2,000 of the 10,000 steps, after which the constant rate only makes noise, of 0.02 a seed; four seeds of ten."""
     found = []
-    for seed in range(2):
+    for seed in range(4):
         net = jp.initialize(jp.build(name), "orthogonal", seed=seed)
         data = mnist if method == "snip" else None
         masks = jp.prune(net, method, sparsity=0.9, data=data, prunable="paper", seed=seed)
-        repaired = jp.isometrize(masks.apply(net), method="paper-sgd", max_steps=3_000).model
+        repaired = jp.isometrize(masks.apply(net), method="paper-sgd", max_steps=2_000).model
         found.append(jp.spectra(repaired, mnist.images[:500]).end_to_end.mean)
     assert np.mean(found) == pytest.approx(FIG_2A[name, method], abs=0.03)

@@ -1,5 +1,6 @@
 """Every segment of every architecture against autograd row by row in float64 and the SVD of NumPy."""
 
+import functools
 import itertools
 
 import pytest
@@ -12,28 +13,31 @@ import jacprobe as jp
 
 KINDS = ("layers", "modules", "cumulative", "end_to_end")
 _KEPT_WEIGHTS = ("pruned by torch", "parametrized", "old spectral norm")  # their tensors are not free to be drawn
-_SLOW = ("lenet-5", "resnet-20", "wrn-16-1")
 # relative to the largest value; float64 sees more than the rounding of the oracle
 _FLOORS = {torch.float32: 1e-3, torch.float64: 2e-10}
 
 
-def _network(name, num_inputs=3):
+def _network(name):
     factory, shape, output = ARCHITECTURES[name]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = factory()
     net = net if name in _KEPT_WEIGHTS else randomized(net)
-    return net, seeded_normal(num_inputs, *shape), output
+    return net, seeded_normal(2, *shape), output
+
+
+@functools.cache
+def _spectra(name, dtype):
+    """Of all kinds, once for all tests that look at them."""
+    net, inputs, output = _network(name)
+    return jp.spectra(net, inputs, kind=KINDS, output=output, dtype=dtype)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_segment_is_within_its_floor_of_the_oracle(name):
-    net, inputs, output = _network(name, num_inputs=1 if name in _SLOW else 2)
-    net = net.float()
-    oracle, found = SiteOracle(net, inputs, output), {}
+    oracle, found = SiteOracle(*_network(name)), {}
     for dtype, largest_floor in _FLOORS.items():
-        result = jp.spectra(net, inputs, kind=KINDS, output=output, dtype=dtype)
-        for spectrum in result:
+        for spectrum in _spectra(name, dtype):
             if spectrum.reason is not None:
                 continue
             ends = spectrum.source, spectrum.target
@@ -49,7 +53,7 @@ def test_every_segment_is_within_its_floor_of_the_oracle(name):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_layers_multiply_to_the_input_output_jacobian(name):
     net, inputs, output = _network(name)
-    result = jp.spectra(net, inputs, kind=("layers", "cumulative"), output=output, dtype="float64")
+    result = _spectra(name, torch.float64)
     layers = [result[segment] for segment in result.layers]
     product, previous = None, "input"
     for layer, cumulative in zip(layers, result.select("cumulative"), strict=True):
@@ -67,8 +71,7 @@ def test_the_layers_multiply_to_the_input_output_jacobian(name):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_weighted_module_appears_once_with_values_or_a_reason(name):
-    net, inputs, output = _network(name)
-    result = jp.spectra(net, inputs, kind=KINDS, output=output)
+    net, result = _network(name)[0], _spectra(name, torch.float32)
     rows = [(s.kind, s.segment) for s in result]
     assert len(rows) == len(set(rows))
     named = {module.partition("#")[0] for s in result if s.kind == "module" for module in s.modules}
@@ -143,21 +146,21 @@ def test_the_callers_gradient_mode_does_not_matter(mode):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_floors_hold_for_weights_and_inputs_of_any_scale(seed):
-    """Saturated units and huge or tiny weights round worst; 30 random networks a seed."""
+    """Saturated units and huge or tiny weights round worst; 20 random networks a seed."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(low, high):
         return int(torch.randint(low, high, (1,), generator=generator))
 
     activations = (nn.Tanh, nn.ReLU, nn.GELU, nn.Sigmoid, nn.Identity, nn.ELU, nn.Softplus, nn.SiLU)
-    for trial in range(30):
+    for trial in range(20):
         widths = [draw(2, 30) for _ in range(4)]
         layers = [[nn.Linear(a, b), activations[draw(0, 8)]()] for a, b in itertools.pairwise(widths)]
         net = randomized(nn.Sequential(*itertools.chain(*layers)), seed=100 * seed + trial)
         with torch.no_grad():
             for parameter in net.parameters():
                 parameter *= 10.0 ** draw(-2, 3)
-        inputs = seeded_normal(5, widths[0], seed=trial) * 10.0 ** draw(-2, 2)
+        inputs = seeded_normal(2, widths[0], seed=trial) * 10.0 ** draw(-2, 2)
         oracle = SiteOracle(net, inputs)
         for spectrum in jp.spectra(net, inputs, kind=KINDS):
             expected = singular_values(oracle.jacobian(spectrum.source, spectrum.target))

@@ -147,6 +147,15 @@ def test_a_saturated_unit_keeps_a_floor_above_its_lost_derivative():
     assert true <= spectrum.floor < 100 * true
 
 
+def test_an_input_whose_derivative_vanishes_spoils_no_floor():
+    net = nn.Sequential(_linear(torch.eye(3)), nn.Tanh())
+    inputs = torch.tensor([[0.1, 0.2, 0.3], [8.0, 8.0, 8.0]])  # 1 - tanh(8)^2 is 5e-7: rounding of 1 alone in float32
+    spectrum = jp.spectra(net, inputs, kind="end_to_end").end_to_end
+    true = -np.sort(-(1 / np.cosh(inputs.double().numpy()) ** 2), axis=1)
+    assert_spectrum_close(spectrum.values, true, floor=spectrum.floor)
+    assert spectrum.floor < 1e-4
+
+
 @pytest.mark.parametrize("num_inputs", [5, 300, 513])
 def test_inputs_are_not_taken_for_alike_because_the_surveyed_ones_are(num_inputs):
     net = nn.Sequential(_linear(torch.eye(2)), nn.ReLU(), _linear(torch.eye(2)), nn.ReLU())

@@ -118,7 +118,8 @@ def test_moments_are_estimated_within_their_errors(expected):
 
 @pytest.mark.parametrize("method", ["density", "largest", "moments", "bounds"])
 def test_the_same_seed_gives_the_same_numbers(method):
-    first, again, other = (_spectra(method=method, seed=seed).to_dict()["segments"] for seed in (1, 1, 2))
+    options = {"num_probes": 2, "num_steps": 8} if method == "density" else {}
+    first, again, other = (_spectra(method=method, seed=seed, **options).to_dict()["segments"] for seed in (1, 1, 2))
     for row in (*first, *again, *other):
         del row["seconds"]
     assert first == again

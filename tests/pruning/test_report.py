@@ -243,7 +243,7 @@ def test_random_masks_of_lenet_compress_at_least_twice_as_much_as_they_seem(spar
     report = mask_report(net, masks, input_shape=(1, 28, 28))
     assert report.num_kept == num_kept
     assert report.effective_compression >= 2 * report.compression
-    assert report.is_connected == (sparsity == 0.99)
+    assert report.is_connected or sparsity == 0.999  # 266 weights seldom make a path
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -39,7 +39,7 @@ def values_of(operator, dim):
     return singular_values(operator.dense().double())[:, :dim]
 
 
-@pytest.mark.parametrize("size", [8, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [8, 12])
 def test_a_relu_convolution_is_estimated_to_a_percent_of_its_largest_value(size):
     operator, live = relu_convolution(c_in=8, c_out=8, size=size, num_inputs=1)
     oracle = singular_values(operator.dense().double())

@@ -55,12 +55,19 @@ def test_a_callable_has_the_moments_of_the_function_it_computes(function, name):
     assert phi.slope_covariance(1.0, 2.0, 0.4) == pytest.approx(known.slope_covariance(1.0, 2.0, 0.4), rel=1e-9)
 
 
-@pytest.mark.parametrize(("spec", "kinks"), [
-    (nn.Hardtanh(-0.3, 7.0), (-0.3, 7.0)), (nn.PReLU(init=0.1), (0.0,)), (nn.LeakyReLU(0.3), (0.0,)),
-    (lambda x: torch.relu(x - 1 / 3) + torch.relu(x + 20.0), (-20.0, 1 / 3)), (lambda x: x**2, ()), (nn.Softplus(), ()),
-    (nn.ELU(0.5, inplace=True), (0.0,)), (lambda x: torch.cosh(x), ()), (lambda x: 0 * x, ()),
-    (lambda x: torch.where(x > 0, x, torch.expm1(x)), ()), (nn.Sequential(nn.Tanh(), nn.ReLU()), (0.0,)),
-], ids=str)
+@pytest.mark.parametrize(("spec", "kinks"), [pytest.param(*case, id=name) for name, case in {
+    "hard tanh": (nn.Hardtanh(-0.3, 7.0), (-0.3, 7.0)),
+    "a learned slope": (nn.PReLU(init=0.1), (0.0,)),
+    "leaky relu": (nn.LeakyReLU(0.3), (0.0,)),
+    "two kinks far apart": (lambda x: torch.relu(x - 1 / 3) + torch.relu(x + 20.0), (-20.0, 1 / 3)),
+    "a square": (lambda x: x**2, ()),
+    "softplus": (nn.Softplus(), ()),
+    "elu in place": (nn.ELU(0.5, inplace=True), (0.0,)),
+    "cosh": (torch.cosh, ()),
+    "nothing": (lambda x: 0 * x, ()),
+    "a kink of the second derivative": (lambda x: torch.where(x > 0, x, torch.expm1(x)), ()),
+    "two in a row": (nn.Sequential(nn.Tanh(), nn.ReLU()), (0.0,)),
+}.items()])
 def test_kinks_are_found_where_the_slope_jumps_and_nowhere_else(spec, kinks):
     assert activation(spec).kinks == pytest.approx(kinks, rel=1e-13)
 

@@ -62,7 +62,8 @@ def test_masks_without_structure_are_predicted(pattern, orthogonal):
     model, inputs = network(nn.Tanh, orthogonal=orthogonal, sigma_w2=2.0, depth=2)
     masks = jp.prune(model, pattern, sparsity=0.6, allocation="uniform", **({"seed": 1} if pattern == "random" else {}))
     predicted, found = distances(model, inputs, masks)
-    assert found["distance"].max() < 0.03
+    assert found.loc["end_to_end", "distance"] < 0.03
+    assert found["distance"].max() < 0.04  # of a layer alone the slopes are 300 draws for each of two inputs
     assert set(predicted.table["label"]) == {"limit"}
     assert dict(spectrum(masks.apply(model), inputs=inputs).to_dict()) == predicted.to_dict()  # masks that are carried
     expected = 0.4 if pattern == "random" else jp.theory.kept_energy(0.4)
@@ -226,7 +227,8 @@ TWICE = nn.Linear(6, 6)
         "tokens": ((nn.Sequential(nn.Linear(6, 6)), torch.randn(2, 3, 6)), r"'0' \(Linear\) acts on tokens one by one"),
         "another module": ((nn.Sequential(nn.GRU(6, 6)), torch.randn(2, 6)), r"'0' \(GRU\) takes or returns something"),
         "an activation first": ((nn.Sequential(nn.Tanh(), TWICE), torch.randn(2, 6)), "must start with a linear"),
-        "two activations": ((nn.Sequential(TWICE, nn.Tanh(), nn.ReLU()), torch.randn(2, 6)), "one activation behind '0'; '2' is a"),
+        "two activations": ((nn.Sequential(TWICE, nn.Tanh(), nn.ReLU()), torch.randn(2, 6)),
+                            "must have one activation behind '0'; '2' is a second one"),
         "no weights": ((nn.Sequential(nn.Flatten()), torch.randn(2, 6)), "must have a linear or convolutional layer"),
         "another shape": ((nn.Sequential(TWICE), torch.randn(2, 5)), r"must accept `inputs` of shape \(2, 5\)"),
     }.values(),

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from jacprobe.errors import ArgumentError, ModelError
 from jacprobe.modelstate import owned_parameters
+from jacprobe.progress import progress_bar
 from jacprobe.pruning.batches import input_shape_of
 from jacprobe.pruning.context import Scoring
 from jacprobe.pruning.network import Network, opened
@@ -67,8 +68,7 @@ def phew(
     masks = scoring.masks or {}
     layers = [_Layer.of(weights[name] * masks[name] if name in masks else weights[name]) for name in chain]
     fans = _fans(chain, layers)
-    bar = tqdm(desc="phew", unit="weight", disable=None if scoring.progress is None else not scoring.progress)
-    with bar:
+    with progress_bar(desc="phew", unit="weight", progress=scoring.progress) as bar:
         _walk_all(layers, fans, coverage, scoring.generator, bar)
     visits = dict(zip(chain, (layer.visits for layer in layers), strict=True))
     return {name: _order(weights[name].double(), visits.get(name)) for name in names}
