@@ -88,7 +88,10 @@ def draw_sensitivity(
     scored = check_scores(scores, masks)
     log = is_log(scored, log)
     bins = sensitivity_bins(scores, masks=masks, num_bins=num_bins, log=log)
-    threshold = threshold_of(scored) if threshold is None else _check_threshold(threshold, log=log)
+    if threshold is not None:
+        threshold = _check_threshold(threshold, log=log)
+    elif not log or (threshold_of(scored) or 0) > 0:  # a logarithmic axis has no place for 0
+        threshold = threshold_of(scored)
     ax = axes_of(ax)
     if color is not None and not is_color_like(color):
         raise ArgumentError(f"`color` must be a matplotlib color; got {color!r}. Give a name such as 'tab:blue'.")

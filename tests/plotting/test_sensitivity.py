@@ -158,6 +158,12 @@ def test_masks_split_the_histogram_and_mark_the_threshold():
         assert part.all()
 
 
+def test_a_threshold_of_zero_has_no_place_on_a_logarithmic_axis():
+    scores, masks = {"fc": torch.tensor([0.0, 0.0, 1.0, 2.0])}, {"fc": torch.tensor([False, True, True, True])}
+    assert vertical_lines(draw_sensitivity(scores, masks=masks)) == []
+    assert vertical_lines(draw_sensitivity(scores, masks=masks, log=False)) == [0.0]
+
+
 def test_masks_of_several_thresholds_have_no_line():
     by_layer = Masks({name: score >= score.median() + (score.max() == 0) for name, score in SCORES.items()})
     assert vertical_lines(draw_sensitivity(SCORES, masks=by_layer)) == []
