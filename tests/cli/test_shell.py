@@ -48,7 +48,8 @@ def test_control_c_exits_with_130_and_leaves_no_file(tmp_path):
     termios.tcsetwinsize(terminal, (24, 80))
     process = subprocess.Popen(
         [*_COMMAND, "spectrum", "model.pt", "--num-inputs", "20000", "--output", "out.npz", "--plot", "out.png"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=terminal, text=True)
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=terminal, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # jobs in the background may ignore it
     os.close(terminal)
     try:
         err = os.read(reader, 4096).decode()  # returns when the progress bar appears: the work begins

@@ -194,3 +194,32 @@ def test_a_frame_of_models_has_groups_and_misuse_is_said():
         draw_correlation(frame.assign(error=-1.0), x="cond", y="error", log=True)
     with pytest.raises(ArgumentError, match="`y` must name at least one"):
         plot_correlation(frame, x="cond", y=[])
+
+
+def test_a_spread_that_is_rounding_alone_is_zero_at_the_foot_and_sets_no_axis():
+    rows = [[[2.0, 1.0]], [[1.5, 1.0]], [[1.0 + 2e-8, 1.0]], [[1.0 + 4e-8, 1.0]]]
+    result = SpectrumSet(tuple(exact(f"fc{i}", rows=row, floor=1e-6) for i, row in enumerate(rows)))
+    assert correlation_data(result, x="max", y="std")["y"].tolist() == pytest.approx([0.5, 0.25, 0, 0])
+    assert correlation_data(result, x="max", y="std")["y_rank"].tolist() == [4, 3, 1.5, 1.5]
+    for statistic in ("relative_std", "relative_variance"):
+        assert (correlation_data(result, y=statistic)["y"] == 0).tolist() == [False, False, True, True]
+    ax = draw_correlation(result, x="max", y="std", log=True)
+    assert ax.get_ylim()[0] > 0.1
+    low, high = np.log(ax.get_ylim())
+    assert [np.log(y) for _, y in marks(ax, "_beyond")] == pytest.approx([low + 0.025 * (high - low)] * 2)
+    assert "estimated" not in ax.get_legend_handles_labels()[1]
+    exactly = SpectrumSet(tuple(exact(f"fc{i}", rows=row, floor=1e-12) for i, row in enumerate(rows)))
+    assert correlation_data(exactly, y="std")["y"].tolist()[2:] == pytest.approx([1e-8, 2e-8])
+    relative = SpectrumSet((exact(rows=[[1e-9, 1e-9 + 1e-17]], floor=np.nan, relative_floor=1e-6),))
+    assert correlation_data(relative, x="mean", y="std").loc[0, ["x", "y"]].tolist() == [pytest.approx(1e-9), 0]
+
+
+def test_only_the_labels_of_a_spectrum_set_make_the_points_of_a_frame_hollow():
+    frame = pd.DataFrame({"cond": [1.0, 2.0, 3.0], "error": [1.0, 2.0, 3.0]})
+    for words in (["cat", "dog", "exact"], [0, 1, 2], ["exact"] * 3):
+        ax = draw_correlation(frame.assign(label=words), x="cond", y="error")
+        assert (len(marks(ax, "_points")), marks(ax, "_doubtful")) == (3, [])
+        assert ax.get_legend_handles_labels()[1] == []
+    ax = draw_correlation(frame.assign(label=["exact", "bounded", "estimated"]), x="cond", y="error")
+    assert marks(ax, "_doubtful") == [[2, 2], [3, 3]]
+    assert ax.get_legend_handles_labels()[1] == ["bounded", "estimated"]

@@ -119,3 +119,14 @@ def test_misuse_is_said():
 def test_the_line_is_forwarded_to_plot():
     (drawn,) = [a for a in draw_depth({"net": VALUES}, linestyle=":", linewidth=3).lines if a.get_label() == "net"]
     assert (drawn.get_linestyle(), drawn.get_linewidth()) == (":", 3)
+
+
+def test_the_legend_says_what_the_bars_of_the_spread_are():
+    ax = draw_depth({"net": VALUES})
+    handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    thick, thin = (handles[text].get_linewidths()[0] for text in ("± std", "min to max"))
+    assert thick > 2 * thin
+    texts = [text.get_text() for text in plot_depth({"net": VALUES}).legends[0].get_texts()]
+    assert (texts.count("± std"), texts.count("min to max")) == (1, 1)
+    for other in (draw_depth(VALUES, spread=False), draw_depth(VALUES, statistic="ldi")):
+        assert not {"± std", "min to max"} & set(other.get_legend_handles_labels()[1])

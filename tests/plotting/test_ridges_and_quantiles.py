@@ -176,3 +176,15 @@ def test_what_is_estimated_bounded_or_missing_is_marked_in_the_columns():
 def test_models_without_a_common_layer_are_refused():
     with pytest.raises(ArgumentError, match="`results` must have layers in common; 'b' has 'x' and so on, and 'a' has"):
         plot_comparison({"a": DENSE, "b": SpectrumSet((spread("x"),))})
+
+
+def test_a_cell_that_zeros_cover_in_part_has_the_colour_of_its_smallest_value():
+    result = SpectrumSet((spectrum("a", [[*np.geomspace(0.1, 0.01, 13), 0.0, 0.0, 0.0]], zeros=3),))  # 3 of 16: 0.1875
+    (column,) = cells(draw_quantiles(result, num_quantiles=5))  # the first cell ends at 0.2
+    assert column[0] == pytest.approx(-2)
+    (column,) = cells(draw_quantiles(result, num_quantiles=16))
+    assert np.isnan(column[:3]).all()
+    assert column[3] == pytest.approx(-2)
+    assert quantiles_data(result, num_quantiles=5)["state"].tolist() == ["zero", *["value"] * 4]
+    almost = SpectrumSet((spectrum("a", [[3.0, *[0.0] * 99]], zeros=99),))
+    assert cells(draw_quantiles(almost, num_quantiles=10))[0][-1] == pytest.approx(np.log10(3))

@@ -200,7 +200,8 @@ def test_the_theory_overlay_says_its_distance_in_the_legend_and_in_the_data():
     assert table["distance"].iloc[0] == pytest.approx(apart, abs=1e-3)
     assert table["expected"].sum() == pytest.approx(math.log(values[-1] / values[0]) / math.log(3), abs=3e-3)
     for draw in (draw_spectrum, draw_ecdf):
-        assert labels(draw(FC1, theory=law, label="x")) == ["1 ± 0.1", f"x (KS {apart:.2g})", "theory"]
+        spread = ["spread over inputs"] if draw is draw_ecdf else []
+        assert labels(draw(FC1, theory=law, label="x")) == ["1 ± 0.1", f"x (KS {apart:.2g})", "theory", *spread]
     x, height = line(draw_spectrum(FC1, theory=law, log=True), "theory").get_data()
     inside = (x > 0.6) & (x < 1.3)
     assert np.allclose(height[inside], 1 / math.log10(3), rtol=0.01)  # even per decade
@@ -361,3 +362,40 @@ def test_options_outside_their_domain_are_refused_in_one_line():
         draw_ecdf(FC1, theory=1.0)
     with pytest.raises(ArgumentError, match="`theory` must hold a law for one of fc1, fc2; got laws for other"):
         plot_ecdf(both, theory={"other": law})
+
+
+def test_the_bins_follow_the_different_values_however_often_each_occurs():
+    once = np.linspace(2, 0.5, 900)
+    count = lambda rows, **o: len(steps(draw_spectrum(made_up.exact("fc", rows), **o), "measured")[0])  # noqa: E731
+    for log in (True, False):
+        assert count([once.tolist()], log=log) == 31
+        assert count([once.tolist()] * 5, log=log) == 31
+        noise = 1 + 1e-8 * RNG.standard_normal((5, 900))
+        assert abs(count(once * noise, log=log) - 31) <= 2
+        heights = steps(draw_spectrum(made_up.exact("fc", [np.linspace(2, 0.5, 64).tolist()] * 50), log=log),
+                        "measured")[0]
+        assert (heights > 0).all()  # and no spikes
+        assert count(np.sort(RNG.uniform(0.5, 2, (50, 64)))[:, ::-1].copy(), log=log) == 51
+    assert count([[1.0, 1.0]] * 9) == 15
+
+
+def test_the_pale_band_of_exact_values_of_several_inputs_is_in_the_legend():
+    for draw, plot in ((draw_scree, plot_scree), (draw_ecdf, plot_ecdf)):
+        assert "spread over inputs" in labels(draw(FC1))
+        for other in (ONE, CONV, EDGES):
+            assert "spread over inputs" not in labels(draw(other))
+        texts = [text.get_text() for text in plot(SpectrumSet((FC1, FC2))).legends[0].get_texts()]
+        assert texts.count("spread over inputs") == 1
+
+
+def test_of_several_sets_the_worst_input_is_named_with_its_set_and_measure():
+    other = made_up.exact("fc2", [[9.0, 1.0, 0.5, 0.25, 0.0], [1.0, 1.0, 0.5, 0.25, 0.0]], zeros=1)
+    first, second = (inputs_data(s)["deviation"][0] for s in (FC2, other))
+    text = f"worst deviation\ndense: input 1, {first:.3g}\npruned: input 0, {second:.3g}"
+    assert draw_inputs({"dense": FC2, "pruned": other}).get_title(loc="right") == text
+    figure = plot_inputs({"dense": SpectrumSet((FC2,)), "pruned": SpectrumSet((other,))}, width=3.3)
+    assert figure.axes[0].get_title(loc="left") == f"fc2\n{text}"
+    many = {"a": FC2, "b": other, "$c$": FC2, "d": other}
+    assert draw_inputs(many, worst="max").get_title(loc="right") == (
+        "worst max, 3 of 4 sets\na: input 1, 3\nb: input 0, 9\nd: input 0, 9")
+    assert draw_inputs({"a": EDGES, "b": EDGES}).get_title(loc="right") == ""

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -88,6 +89,7 @@ def test_connection_sensitivity_on_gaussian_weights_gives_a_profile():
 
 
 @pytest.mark.data
+@pytest.mark.skipif("JACPROBE_DATA" not in os.environ, reason="JACPROBE_DATA names no folder with MNIST")
 def test_the_mean_singular_value_of_the_papers_network_is_predicted():
     images, _ = jp.load_data("mnist", num=100)
     model = jp.initialize(jp.build("mlp-7-tanh", input_shape=(1, 28, 28), num_classes=10), "orthogonal", seed=0)
