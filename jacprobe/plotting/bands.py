@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 
 from jacprobe.plotting.distribution import Distribution
 from jacprobe.plotting.marks import missing_word
@@ -16,6 +17,7 @@ from jacprobe.results.spectrum import BAND_CONFIDENCE
 HATCH = "//////"
 ESTIMATED = ":"  # line style
 BOUNDED = "--"
+SPREAD = "spread over inputs"
 
 
 def draw_isometry_band(ax: Axes, epsilon: float, *, along: str, log: bool) -> None:
@@ -45,6 +47,12 @@ def name_labels(ax: Axes, found: Mapping[str, Distribution]) -> None:
         hatched = text.startswith("estimated")
         ax.scatter([], [], marker="s", s=60, facecolor="0.85" if hatched else "none", edgecolor=INK, linewidth=0.5,
                    linestyle="-" if hatched else BOUNDED, hatch=HATCH if hatched else None, label=text)
+
+
+def name_spread(ax: Axes, found: Mapping[str, Distribution]) -> None:
+    """Give the legend an entry for the pale bands of exact spectra, where there is one."""
+    if any(distribution.is_exact and distribution.spectrum.num_inputs > 1 for distribution in found.values()):
+        ax.fill_between([], [], facecolor=to_rgba(QUIET, 0.3), edgecolor=QUIET, linewidth=0.5, label=SPREAD)
 
 
 def label_texts(found: Iterable[Distribution]) -> list[str]:

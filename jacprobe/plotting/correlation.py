@@ -21,6 +21,7 @@ from jacprobe.plotting.statisticdata import (
     check_statistic,
     kind_of,
     named_sets,
+    rounding_of,
     statistic_of,
     summary_table,
 )
@@ -28,7 +29,8 @@ from jacprobe.plotting.style import INK, QUIET, SelfShowingFigure, Sizes, axes_o
 from jacprobe.results import Spectrum, SpectrumSet
 
 Statistics = pd.DataFrame | SpectrumSet | Mapping[str, SpectrumSet]
-_UNSURE = ("estimated", "bounded", "at least", "under floor")
+_UNSURE = ("estimated", "bounded", "at least")  # what is under the floor stands for 0
+_LABELS = {"exact", "bounded", "estimated", "none"}  # of a SpectrumSet; other words mean something else
 _MOST_NAMED = 12  # points that have their names beside them
 
 
@@ -50,8 +52,9 @@ def correlation_data(data: Statistics, *, x: str = "mean", y: str = "cond", hue:
     Returns
     -------
     DataFrame
-        Columns: set, name, x, y, x_rank, y_rank (1 = smallest of all; ties share the mean of their ranks), exact
-        (whether both are), label. A segment of which one of both is not known is left out.
+        Columns: set, name, x, y (0 where a segment's is rounding alone, up to the floor), x_rank, y_rank (1 = smallest
+        of all; ties share the mean of their ranks), exact (whether both are; in a DataFrame by its column `label`, if
+        that has the labels of a SpectrumSet), label. A segment of which one of both is not known is left out.
 
     Raises
     ------
@@ -76,16 +79,19 @@ def _points(data: Statistics, x: str, y: str, hue: str | None, kind: str | None)
             check_numbers(data, column, "data", infinite=True)
         named = next((data[column] for column in ("segment", "name", "model") if column in data), data.index)
         groups = [""] * len(data) if hue is None else data[hue].astype(str).tolist()
-        exact = (data["label"] == "exact").tolist() if "label" in data else [True] * len(data)
+        labels = data["label"].astype(str) if "label" in data and data["label"].isin(_LABELS).all() else \
+            pd.Series("exact", data.index)
         return pd.DataFrame({"set": groups, "name": list(map(str, named)), "x": data[x].to_numpy(dtype=float),
-                             "y": data[y].to_numpy(dtype=float), "exact": exact,
-                             "label": data["label"].astype(str).tolist() if "label" in data else "exact"})
+                             "y": data[y].to_numpy(dtype=float),
+                             "exact": (labels == "exact").tolist(), "label": labels.tolist()})
     named = named_sets(data, "data")
     check_statistic(x, "x")
     check_statistic(y, "y")
     summary = summary_table(named, kind_of(named, kind, "data"))
     one, other = statistic_of(summary, x), statistic_of(summary, y)
-    points = pd.DataFrame({"set": summary["set"], "name": summary["segment"], "x": one["value"], "y": other["value"],
+    shown = {axis: known["value"].mask(known["value"].abs() <= rounding_of(summary, name), 0.0)
+             for axis, known, name in (("x", one, x), ("y", other, y))}
+    points = pd.DataFrame({"set": summary["set"], "name": summary["segment"], **shown,
                            "exact": ~(one["state"].isin(_UNSURE) | other["state"].isin(_UNSURE)),
                            "label": summary["label"]})
     return points.dropna(subset=["x", "y"]).reset_index(drop=True)
@@ -126,7 +132,7 @@ def draw_correlation(
     """Draw two statistics against each other, a point per layer or model, and return the Axes.
 
     Spearman's rank correlation of all points stands above the Axes. Hollow points are not exact. What is infinite, or
-    zero on a logarithmic axis, stands as a triangle at the edge; it counts in the ranks.
+    on a logarithmic axis zero, as values under the floor are, stands as a triangle at the edge; it counts in the ranks.
 
     Parameters
     ----------

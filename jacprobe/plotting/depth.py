@@ -189,6 +189,9 @@ def _draw_spread(ax: Axes, table: pd.DataFrame, colors: list[object], index: pd.
         known = low.notna() & high.notna()
         ax.vlines(table["x"][known], low[known].clip(lower=least), high[known], color=list(color[known]),
                   alpha=0.4 if label == "_std" else 0.9, linewidth=width, zorder=2, label=label)
+        if known.any():
+            ax.scatter([], [], s=60, marker="|", color=QUIET, alpha=0.4 if label == "_std" else 0.9, linewidths=width,
+                       label="± std" if label == "_std" else "min to max")
     low = table["min"].where(table["min"] > 1e-3 * table["value"])  # one tiny value must not fill the axis
     deep = table["min"][(table["min"] > 0) & low.isna()]
     shown = [*low, *table["max"], *(table["value"] / 100)[deep.index]]

@@ -17,6 +17,7 @@ from jacprobe.plotting.bands import (
     draw_isometry_band,
     name_labels,
     name_set,
+    name_spread,
     say_missing,
     style_of,
     view_limits,
@@ -267,6 +268,7 @@ def _draw(
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     value_ticks(ax, log=log, font=sizes.font, along="x")
+    name_spread(ax, found)
     name_labels(ax, found)
     say_missing(ax, found, sizes)
     draw_gauge(ax, found, colors, sizes, law)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from jacprobe.plotting.bands import HATCH, draw_isometry_band, name_labels, name_set, say_missing, view_limits
 from jacprobe.plotting.distribution import Distribution
 from jacprobe.plotting.gauge import draw_gauge
-from jacprobe.plotting.inputsdata import check_criterion, inputs_table
+from jacprobe.plotting.inputsdata import CRITERIA, check_criterion, inputs_table
 from jacprobe.plotting.layers import check_epsilon
 from jacprobe.plotting.panels import common_limits, panel_figure
 from jacprobe.plotting.segments import (
@@ -26,9 +26,10 @@ from jacprobe.plotting.segments import (
     sets_of,
 )
 from jacprobe.plotting.spectrumdata import is_log
-from jacprobe.plotting.style import Sizes, axes_of, plain_number, value_ticks
+from jacprobe.plotting.style import Sizes, axes_of, elide, plain_number, value_ticks
 
 _NAMED = 10  # inputs up to which each has its index below it
+_MOST_WORST = 3  # sets whose worst input is named, a line each
 
 
 def draw_inputs(
@@ -46,7 +47,7 @@ def draw_inputs(
 
     Inputs stand side by side, the worst at the left, which is named above. Of each there are the range of the values
     above the floor (pale), the middle half of them, and their median. Estimates are hatched; of bounds there is the
-    range, dashed. Several spectra are each in their own order.
+    range, dashed. Several spectra are each in their own order; at most three, the worst, are named.
 
     Parameters
     ----------
@@ -91,7 +92,8 @@ def draw_inputs(
     tables = _tables(panel, worst, epsilon)
     _draw(ax, panel, tables, limits=_limits(tables, epsilon, log=log), log=log, epsilon=epsilon, colors=colors,
           is_sorted=bool(_worst(tables, worst)), line=line, label=label)
-    ax.set_title(_worst(tables, worst), loc="right", fontsize=ax.xaxis.label.get_fontsize(), pad=3)
+    ax.set_title(_worst(tables, worst), loc="right", fontsize=ax.xaxis.label.get_fontsize(), pad=3,
+                 parse_math=False)
     return ax
 
 
@@ -152,13 +154,18 @@ def _tables(panel: Panel, worst: str, epsilon: float) -> dict[str, pd.DataFrame]
 
 
 def _worst(tables: Mapping[str, pd.DataFrame], worst: str) -> str:
-    """Name the worst input of each set, and its number where one set is alone."""
-    firsts = [table.iloc[0] for table in tables.values() if len(table) and not np.isnan(table[worst].iloc[0])]
+    """Name the worst input and its number; of several sets a line each, and of many those that are worst."""
+    firsts = {name: table.iloc[0] for name, table in tables.items()
+              if len(table) and not np.isnan(table[worst].iloc[0])}
     if not firsts:
         return ""
-    names = ", ".join(f"{first['input']}" for first in firsts)
-    return f"worst: input {names}" + (f", {worst} {plain_number(float(f'{firsts[0][worst]:.3g}'))}"
-                                      if len(tables) == 1 else "")
+    numbers = {name: plain_number(float(f"{first[worst]:.3g}")) for name, first in firsts.items()}
+    if len(tables) == 1:
+        return "".join(f"worst: input {first['input']}, {worst} {numbers[name]}" for name, first in firsts.items())
+    named = sorted(firsts, key=lambda name: firsts[name][worst], reverse=CRITERIA[worst])[:_MOST_WORST]
+    head = f"worst {worst}" + (f", {len(named)} of {len(firsts)} sets" if len(named) < len(firsts) else "")
+    return "\n".join([head, *(f"{elide(name)}: input {firsts[name]['input']}, {numbers[name]}"
+                              for name in firsts if name in named)])
 
 
 def _limits(tables: Mapping[str, pd.DataFrame], epsilon: float, *, log: bool) -> tuple[float, float]:

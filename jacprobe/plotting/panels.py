@@ -69,7 +69,7 @@ def _head(ax: Axes, name: str, note: str, *, room: float) -> None:
         name, note = f"{name}\n{note}", ""
     longest = max(map(len, name.split("\n")))
     ax.set_title(name, loc="left", fontsize=min(font, room / (0.56 * max(longest, 1))), pad=3, parse_math=False)
-    ax.set_title(note, loc="right", fontsize=font - 1, pad=3)
+    ax.set_title(note, loc="right", fontsize=font - 1, pad=3, parse_math=False)
 
 
 def _num_columns(num_panels: int, width: float) -> int:

@@ -30,7 +30,8 @@ def quantiles_data(results: SpectrumSet | Mapping[str, SpectrumSet], *, num_quan
     -------
     DataFrame
         Columns: set, segment, position, label, share (in (0, 1), of all values, from the smallest), value (the
-        quantile, NaN where it is no value above the floor), state: "value", "zero" (by structure), "under floor" or
+        quantile; of a share that zeros or the floor cover only in part, its smallest value; NaN where there is no
+        value above the floor), state (at the middle): "value", "zero" (by structure), "under floor" or
         "unknown" (no single values are known, so also for bounds); zeros and under_floor (the exact shares of the
         segment), reason.
 
@@ -76,4 +77,5 @@ def _quantiles(spectrum: Spectrum, shares: np.ndarray, zeros: float, under: floa
     if not kept.size:
         return np.full(len(shares), np.nan), np.where(states == "value", "under floor", states)
     inner = np.clip((shares - hidden) / max(1 - hidden, 1e-12), 0, 1)
-    return np.where(states == "value", np.quantile(kept, inner, method="inverted_cdf"), np.nan), states
+    uncovered = shares + shares[0] > hidden + 1e-9  # a part at the top, whose values would else look like none
+    return np.where(uncovered, np.quantile(kept, inner, method="inverted_cdf"), np.nan), states

@@ -17,6 +17,7 @@ from jacprobe.plotting.bands import (
     draw_isometry_band,
     name_labels,
     name_set,
+    name_spread,
     say_missing,
     style_of,
     view_limits,
@@ -270,6 +271,7 @@ def _draw(
     value_ticks(ax, log=log, font=sizes.font)
     value_ticks(ax, log=False, font=sizes.font, along="x")
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    name_spread(ax, found)
     name_labels(ax, found)
     say_missing(ax, found, sizes)
     draw_gauge(ax, found, colors, sizes)

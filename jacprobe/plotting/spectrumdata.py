@@ -23,7 +23,9 @@ from jacprobe.theory.spectrallaw import SpectralLaw
 _WIDE = 100  # from this ratio of the largest value to the 5 % quantile on, an axis is logarithmic by default
 _TAIL = 0.002  # of the values, at most, lie below a logarithmic axis
 _FEWEST_BINS, _MOST_BINS = 15, 51  # both odd, so that a single value lies in the middle of a bin
+_ATOMS = 3  # different values, at most, that are spikes and look so
 _FLAT = 1e-3  # a distribution narrower than this, relative to its values, is one bin
+_ALIKE = 1e-4  # of the range: values closer than this are one, such as those of a linear layer for all inputs
 _PLACES = 301  # of a curve
 
 
@@ -63,7 +65,7 @@ def spectrum_data(
         One Spectrum or SpectrumSet, or several by name.
     num_bins
         Bins of equal width between the lowest and the highest value of a segment, in the logarithm where `log`; by
-        default as many as the values, or the steps of an estimate, allow.
+        default as many as the different values, or the steps of an estimate, allow.
     log
         Whether the axis is logarithmic; by default where the 5 % quantile of the values above the floor lies below a
         hundredth of the largest.
@@ -179,7 +181,7 @@ def grid_of(panel: Panel, log: bool, num_bins: int | None) -> Grid:
     low, high = (min(ends[0] for ends in ranges), max(ends[1] for ends in ranges)) if ranges else (0.5, 1.5)
     if high - low <= _FLAT * high:
         low, high = (low / 1.25, high * 1.25) if log else (low - 0.25 * high, 1.25 * high)
-    return Grid(low, high, num_bins or min(map(_num_bins, found)), log)
+    return Grid(low, high, num_bins or min(_num_bins(distribution, log) for distribution in found), log)
 
 
 def histogram(name: str, spectrum: Spectrum, grid: Grid, law: SpectralLaw | None = None) -> pd.DataFrame:
@@ -248,9 +250,22 @@ def _quantile(values: NDArray, masses: NDArray, share: float) -> float:
     return float(values[min(np.searchsorted(cumulated, share * cumulated[-1]), values.size - 1)])
 
 
-def _num_bins(distribution: Distribution) -> int:
+def _num_bins(distribution: Distribution, log: bool) -> int:
     if distribution.is_estimated:
         num = distribution.spectrum.density.num_steps // 2  # a bin should hold some nodes of each probe
     else:
-        num = round(math.sqrt(distribution.points[0].size))
+        distinct = _num_distinct(distribution, log)
+        num = round(math.sqrt(distinct))
+        if distinct > _ATOMS and 2 * num < _FEWEST_BINS:
+            return 2 * num + 1
     return min(max(num, _FEWEST_BINS), _MOST_BINS) // 2 * 2 + 1
+
+
+def _num_distinct(distribution: Distribution, log: bool) -> int:
+    """Return how many values differ by more than rounding: repeated ones would be spikes in as many bins."""
+    values = distribution.points[0]
+    if not values.size:
+        return 0
+    places, least = (np.log10(values), 0.0) if log else (values, distribution.resolution)
+    step = max(_ALIKE * float(np.ptp(places)), least)
+    return np.unique(np.round((places - places[0]) / step)).size if step else 1

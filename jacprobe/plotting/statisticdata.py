@@ -127,3 +127,21 @@ def statistic_of(summary: pd.DataFrame, statistic: str) -> pd.DataFrame:
         "high": (value + error).where(estimated, high.where(bounded | (state == "under floor"))),
         "state": state,
     })
+
+
+def rounding_of(summary: pd.DataFrame, statistic: str) -> pd.Series:
+    """Return up to what a statistic may be rounding alone, so that it is not told from 0: one number per row.
+
+    Of values that is their floor, and of their spread what errors of one floor make of equal values.
+    """
+    floor, relative = (summary[column].astype(float).fillna(0).replace(np.inf, 0)
+                       for column in ("floor", "relative_floor"))
+    floor = floor.where(relative == 0, 0)  # a relative one resolves values however small, but not their spread
+    if statistic in VALUES:
+        return floor
+    if statistic == "mean_square":
+        return floor**2
+    spread = floor.where(relative == 0, relative * summary["max"].astype(float)).fillna(0)
+    scale = summary["mean"].astype(float)
+    known = {"std": spread, "relative_std": spread / scale, "relative_variance": (2 * spread / scale) ** 2}
+    return known.get(statistic, pd.Series(0.0, summary.index)).fillna(0)

@@ -376,7 +376,9 @@ def test_the_bins_follow_the_different_values_however_often_each_occurs():
                         "measured")[0]
         assert (heights > 0).all()  # and no spikes
         assert count(np.sort(RNG.uniform(0.5, 2, (50, 64)))[:, ::-1].copy(), log=log) == 51
-    assert count([[1.0, 1.0]] * 9) == 15
+    assert count([np.linspace(2, 0.5, 10).tolist()] * 50) == 7
+    for atoms in ([1.0, 1.0], [2.0, 1.0]):
+        assert count([atoms] * 9) == 15
 
 
 def test_the_pale_band_of_exact_values_of_several_inputs_is_in_the_legend():
