@@ -96,14 +96,14 @@ def test_json_is_exactly_one_document(run, pruned_file):
 
 @quiet
 def test_a_pickled_module_stays_one(run):
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.Tanh(), nn.Linear(12, 10))
+    net = jp.initialize(nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.Tanh(), nn.Linear(12, 10)), "vs-l", seed=0)
     torch.save(net, "module.pt")
     run("prune", "module.pt", "--method", "random", "--sparsity", 0.5, "--output", "pruned.pt")
     outcome = run("isometrize", "pruned.pt", "--output", "repaired.pt")
     assert outcome.status == 0, outcome.err
     loaded = torch.load("repaired.pt", weights_only=False)
     loaded(torch.zeros(1, 64))
-    assert jp.orthogonality_score(loaded) < 1e-4
+    assert jp.orthogonality_score(loaded) < 1e-3  # of at most 1e-4 sqrt(12) above its floor a layer is done
 
 
 # refusals
