@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jacprobe.cli import probingoptions as probing
 from jacprobe.cli import scoringoptions as option
 from jacprobe.cli.options import check_output_option, naming_options, parsed_shape
 from jacprobe.cli.probing import Inputs, Subject, inputs_label, read_subject, solver_arguments
@@ -25,31 +26,26 @@ _OPTIONAL = ("cond", "zeros", "LDI", "Δ mean")  # in a narrow terminal, the fir
 
 @naming_options()
 def compare(
-    files: Annotated[list[Path], typer.Argument(help="Model files, or results saved as .npz or .parquet; the first is"
-                                                     " the one that the others are compared with.",
-                                                show_default=False)],
+    files: probing.Files,
     data: option.Data = None,
     data_root: option.DataRoot = None,
-    split: Annotated[str | None, typer.Option(help="train (default) or test.")] = None,
-    num_inputs: Annotated[int | None, typer.Option(help="Number of inputs; default 100, or all of a smaller file.")
-                          ] = None,
-    seed: Annotated[int | None, typer.Option(help="Draw the inputs at random; default the first ones.")] = None,
+    split: probing.Split = None,
+    num_inputs: probing.NumInputs = None,
+    seed: probing.Seed = None,
     model: option.Model = None,
     input_shape: option.Shape = None,
     trust_file: option.Trust = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64; default the model's.")] = None,
-    accuracy: Annotated[str | None, typer.Option(help="fast, standard (default), reference or relative.")] = None,
-    method: Annotated[str | None, typer.Option(help="How to find the values; default auto, by cost and memory.")
-                      ] = None,
-    num_values: Annotated[int | None, typer.Option(help="How many of the largest values, where not all.")] = None,
-    num_probes: Annotated[int | None, typer.Option(help="Random vectors per input of an estimate.")] = None,
-    num_steps: Annotated[int | None, typer.Option(help="Products per probe of an estimated density.")] = None,
-    probe_seed: Annotated[int | None, typer.Option(help="Of the random vectors; default 0.")] = None,
-    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory budget, in bytes or such as 2GiB.")] = None,
-    work: Annotated[float | None, typer.Option(help="Limit on the floating-point operations per segment.")] = None,
-    epsilon: Annotated[float | None, typer.Option(help="Half-width of the band around 1 that counts as isometric;"
-                                                       " default 0.1, or that of saved results.")] = None,
+    device: probing.Device = None,
+    dtype: probing.Dtype = None,
+    accuracy: probing.Accuracy = None,
+    method: probing.Method = None,
+    num_values: probing.NumValues = None,
+    num_probes: probing.NumProbes = None,
+    num_steps: probing.NumSteps = None,
+    probe_seed: probing.ProbeSeed = None,
+    memory: probing.Memory = None,
+    work: probing.Work = None,
+    epsilon: probing.Epsilon = None,
     json: option.Json = False,
     output: Annotated[Path | None, typer.Option(help="Write all numbers (.csv, .json).")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the layers of all models (.png, .pdf, .svg).")] = None,

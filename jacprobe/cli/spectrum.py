@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jacprobe.cli import probingoptions as probing
+from jacprobe.cli import scoringoptions as option
 from jacprobe.cli.options import check_output_option, naming_options, parsed_shape
 from jacprobe.cli.probing import Inputs, inputs_label, read_subject, solver_arguments
 
@@ -19,42 +21,36 @@ _PLOTS = (".png", ".pdf", ".svg")
 
 @naming_options()
 def spectrum(
-    file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
-    data: Annotated[str, typer.Option(help="digits, mnist, fashion-mnist, cifar-10, random, or an array file ending in"
-                                           " .npy, .npz or .pt.")] = "random",
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the data set's standard files.")] = None,
-    split: Annotated[str, typer.Option(help="train or test.")] = "train",
-    num_inputs: Annotated[int | None, typer.Option(help="Number of inputs; default 100, or all of a smaller file.")
-                          ] = None,
+    file: option.File,
+    data: option.Data = "random",
+    data_root: option.DataRoot = None,
+    split: option.Split = "train",
+    num_inputs: probing.NumInputs = None,
     layers: Annotated[bool, typer.Option("--layers", help="Layers (default, with end to end).")] = False,
     modules: Annotated[bool, typer.Option("--modules", help="Weighted modules by themselves.")] = False,
     end_to_end: Annotated[bool, typer.Option("--end-to-end", help="Input to output.")] = False,
     cumulative: Annotated[bool, typer.Option("--cumulative", help="Input to the end of each layer.")] = False,
     segment: Annotated[list[str] | None, typer.Option(metavar="A:B", help="From site A to site B; repeatable.")] = None,
-    model: Annotated[str | None, typer.Option(help="Network of a file that holds only weights: a name such as"
-                                                   " mlp-7-tanh, or your own package.module:factory.")] = None,
-    input_shape: Annotated[str | None, typer.Option(metavar="C,H,W", help="Of the network and of random data.")] = None,
-    trust_file: Annotated[bool, typer.Option("--trust-file", help="Run the code that the file brings along.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64; default the model's.")] = None,
-    accuracy: Annotated[str, typer.Option(help="fast, standard, reference, or relative: small values too to full"
-                                               " accuracy, in deep chains.")] = "standard",
-    method: Annotated[str | None, typer.Option(help="How to find the values; default auto, by cost and memory. Any"
-                                                    " other name forces a method, and a wrong one lists them.")] = None,
-    num_values: Annotated[int | None, typer.Option(help="How many of the largest values, where not all.")] = None,
-    num_probes: Annotated[int | None, typer.Option(help="Random vectors per input of an estimate.")] = None,
-    num_steps: Annotated[int | None, typer.Option(help="Products per probe of an estimated density.")] = None,
-    probe_seed: Annotated[int | None, typer.Option(help="Of the random vectors; default 0.")] = None,
-    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory budget, in bytes or such as 2GiB; default"
-                                                                    " half of what is free.")] = None,
+    model: option.Model = None,
+    input_shape: option.Shape = None,
+    trust_file: option.Trust = False,
+    device: probing.Device = None,
+    dtype: probing.Dtype = None,
+    accuracy: probing.Accuracy = "standard",
+    method: probing.Method = None,
+    num_values: probing.NumValues = None,
+    num_probes: probing.NumProbes = None,
+    num_steps: probing.NumSteps = None,
+    probe_seed: probing.ProbeSeed = None,
+    memory: probing.Memory = None,
     epsilon: Annotated[float, typer.Option(help="Half-width of the band around 1 that counts as isometric.")] = 0.1,
-    work: Annotated[float, typer.Option(help="Limit on the floating-point operations per segment.")] = 5e12,
-    seed: Annotated[int | None, typer.Option(help="Draw the inputs at random; default the first ones.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    work: probing.Work = 5e12,
+    seed: probing.Seed = None,
+    json: option.Json = False,
     output: Annotated[Path | None, typer.Option(help="Write all values (.npz, .parquet) or the table (.json, .csv).")
                       ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the layers (.png, .pdf, .svg).")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    overwrite: option.Overwrite = False,
 ) -> None:
     """Show the singular values of a model's layerwise and input-output Jacobians."""
     check_output_option("--output", output, _OUTPUTS, overwrite=overwrite)

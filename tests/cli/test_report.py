@@ -65,8 +65,9 @@ def test_a_file_name_with_markup_is_text(run, files):
     (["dense.pt", "--output", "page.html", "--score", "snib"], 1, "`--score` must be one of"),
     (["dense.pt"] * 11 + ["--output", "page.html"], 2, "report takes at most 10 files; got 11"),
     (["none.pt", "--output", "page.html"], 1, "none.pt"),
+    (["saved.npz", "--output", "page.html", "--model", "mlp-7-tanh"], 1, "must be left out where all files are saved"),
     (["other.pt", "dense.pt", "--output", "page.html", "--num-inputs", 2], 1, "must have layers of the same name"),
-], ids=["suffix", "existing", "no folder", "score", "eleven", "no file", "strangers"])
+], ids=["suffix", "existing", "no folder", "score", "eleven", "no file", "nothing to build", "strangers"])
 def test_refusals_are_one_line_and_write_nothing(run, files, arguments, status, words):
     (files / "there.html").write_text("kept")
     torch.save(torch.nn.Sequential(torch.nn.Linear(64, 3)), files / "other.pt") if "other.pt" in arguments else None
