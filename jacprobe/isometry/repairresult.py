@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from torch import nn
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CONCENTRATED = 0.3  # share of small weights from which the active density is no longer the nominal one
 
@@ -39,6 +42,8 @@ class Repair:
         weights below 5 % of their root mean square; ``participation_before, participation_after``, of kept weights,
         ``(sum w^2)^2 / (kept sum w^4)``; ``steps, seconds, converged, reason``.
         """
+        import pandas as pd  # so that initial weights do not wait for it
+
         return pd.DataFrame(list(self.rows))
 
     @property

@@ -75,7 +75,7 @@ def survey(segment: Segment, trace: Trace, fewer: Trace, factorizer: Factorizer)
     if reason:
         return Survey(segment, reason=reason)
     generic = GraphJacobian(source, target, source.shape[0])
-    with _Operations() as counter:
+    with OperationCount() as counter:
         mixed = mixes(generic)
     if mixed:
         if (segment.source, segment.target) == ("input", "output"):
@@ -90,7 +90,7 @@ def survey(segment: Segment, trace: Trace, fewer: Trace, factorizer: Factorizer)
                   product is not None and not agrees, operations, generic)
 
 
-class _Operations(TorchDispatchMode):
+class OperationCount(TorchDispatchMode):
     """Count by the formulas of torch; its own counter loads the compiler and takes longer than small networks do."""
 
     total = 0

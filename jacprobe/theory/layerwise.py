@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from jacprobe.errors import ArgumentError, UnknownNameError
 from jacprobe.theory.activations import activation
@@ -99,8 +99,8 @@ def kept_energy(density: float, *, pattern: str = "magnitude") -> float:
         raise UnknownNameError("pattern", pattern, _PATTERNS)
     if pattern == "random" or density in (0, 1):
         return float(density)
-    threshold = norm.isf(density / 2)
-    return float(density + 2 * threshold * norm.pdf(threshold))
+    threshold = -ndtri(density / 2)
+    return float(density + 2 * threshold * math.exp(-threshold**2 / 2) / math.sqrt(2 * math.pi))
 
 
 def critical_rescale(energy: float) -> float:

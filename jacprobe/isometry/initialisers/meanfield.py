@@ -14,7 +14,7 @@ from jacprobe.isometry.initialisers.gaussian import gaussian
 from jacprobe.isometry.initialisers.layer import Draw, Drawn, Layer, affine_layers
 from jacprobe.isometry.initialisers.modelactivation import activation_of
 from jacprobe.isometry.initialisers.orthogonal import orthogonal
-from jacprobe.theory import critical_point
+from jacprobe.theory.criticality import critical_point
 
 
 def _gaussian(model: nn.Module, *, gain: float) -> Draw:
