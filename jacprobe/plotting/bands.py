@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
 from jacprobe.plotting.distribution import Distribution
+from jacprobe.plotting.hues import PALETTE, legend_text
 from jacprobe.plotting.marks import missing_word
-from jacprobe.plotting.segments import PALETTE
 from jacprobe.plotting.style import INK, QUIET, TINY, Sizes
 from jacprobe.results.spectrum import BAND_CONFIDENCE
 
@@ -30,8 +30,7 @@ def draw_isometry_band(ax: Axes, epsilon: float, *, along: str, log: bool) -> No
 
 def name_set(name: str) -> str:
     """Return the name of a set as a legend shows it literally; a set alone is "measured"."""
-    safe = f" {name}" if name.startswith("_") else name  # a leading underscore would hide it
-    return safe.replace("$", r"\$") or "measured"
+    return legend_text(name) or "measured"
 
 
 def style_of(distribution: Distribution) -> str:

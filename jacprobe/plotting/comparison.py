@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jacprobe.errors import ArgumentError
-from jacprobe.plotting.contexts import width_or
-from jacprobe.plotting.hues import colors_of, legend_below
+from jacprobe.plotting.contexts import figure_width
+from jacprobe.plotting.hues import colors_of, finished
 from jacprobe.plotting.layerdata import layer_table
 from jacprobe.plotting.layers import check_epsilon
 from jacprobe.plotting.ridges import beside, draw_rows, rows_height, shares_width
@@ -227,13 +227,10 @@ def plot_comparison(
         As ``draw_comparison``; `width` or `height` is not positive.
     """
     named = _matched(results)
-    width = check_positive(width_or(6.0) if width is None else width, "width")
+    width = figure_width(width, 6.0)
     height = check_positive(rows_height(named) + 0.3 if height is None else height, "height")
     figure = SelfShowingFigure(figsize=(width, height), layout="constrained")
     ax = draw_comparison(named, ax=figure.add_subplot(), epsilon=epsilon, log=log, table=table,
                          include_end_to_end=end_to_end)
     font = ax.xaxis.label.get_fontsize()
-    legend_below(figure, [ax], font=font, first=named)
-    if title is not None:
-        figure.suptitle(title, fontsize=1.15 * font, parse_math=False)
-    return figure
+    return finished(figure, [ax], font=font, title=title, first=named)

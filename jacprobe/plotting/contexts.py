@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 import matplotlib
 
 from jacprobe.errors import UnknownNameError
+from jacprobe.plotting.style import check_positive
 
 _EMBEDDED = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}  # TrueType, which publishers ask for
 STYLES = {
@@ -54,7 +55,9 @@ def style(name: str) -> AbstractContextManager[None]:
     return matplotlib.rc_context(STYLES[name])
 
 
-def width_or(natural: float) -> float:
-    """Return the figure width that is set, by a style or by the user, or else `natural`, in inches."""
+def figure_width(width: float | None, natural: float) -> float:
+    """Return `width`, checked; without one what a style or the user has set, or else `natural`, in inches."""
+    if width is not None:
+        return check_positive(width, "width")
     chosen = float(matplotlib.rcParams["figure.figsize"][0])
     return natural if chosen == float(matplotlib.rcParamsDefault["figure.figsize"][0]) else chosen

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jacprobe.errors import ArgumentError
-from jacprobe.plotting.contexts import width_or
-from jacprobe.plotting.hues import MARKERS, colors_of, estimate_text, legend_below, legend_text
+from jacprobe.plotting.contexts import figure_width
+from jacprobe.plotting.hues import MARKERS, colors_of, estimate_text, finished, legend_text
 from jacprobe.plotting.sparsitydata import check_columns, check_numbers
 from jacprobe.plotting.statisticdata import (
     LINEAR,
@@ -302,7 +302,7 @@ def plot_correlation(
     if not wanted:
         raise ArgumentError("`y` must name at least one; got none. Name 'cond'.")
     groups = dict.fromkeys(correlation_data(data, x=x, y=wanted[0], hue=hue, kind=kind)["set"])
-    width = check_positive(width_or(min(4.4 * len(wanted), 9.0)) if width is None else width, "width")
+    width = figure_width(width, min(4.4 * len(wanted), 9.0))
     columns = max(1, min(len(wanted), int(width / 2.6)))
     lines = -(-len(wanted) // columns)
     height = check_positive(lines * min(max(0.8 * width / columns, 2.2), 4.2) + 0.4 if height is None else height,
@@ -314,7 +314,4 @@ def plot_correlation(
     for ax in axes[len(wanted):]:
         ax.remove()
     font = axes[0].yaxis.label.get_fontsize()
-    legend_below(figure, axes[:len(wanted)], font=font, first=groups)
-    if title is not None:
-        figure.suptitle(title, fontsize=1.15 * font, parse_math=False)
-    return figure
+    return finished(figure, axes[:len(wanted)], font=font, title=title, first=groups)

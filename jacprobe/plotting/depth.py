@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jacprobe.errors import ArgumentError
-from jacprobe.plotting.contexts import width_or
+from jacprobe.plotting.contexts import figure_width
 from jacprobe.plotting.curves import check_log, draw_curves, finish_values
-from jacprobe.plotting.hues import colors_of, estimate_text, legend_below
+from jacprobe.plotting.hues import colors_of, estimate_text, finished
 from jacprobe.plotting.layers import check_epsilon
 from jacprobe.plotting.statisticdata import (
     LINEAR,
@@ -253,7 +253,7 @@ def plot_depth(
         raise ArgumentError("`statistics` must name at least one; got none. Name 'mean'.")
     named = named_sets(results, "results")
     num = max(len(result.select(kind_of(named, kind, "results"))) for result in named.values())
-    width = check_positive(width_or(min(max(1.5 + 0.5 * num, 5.0), 12.0)) if width is None else width, "width")
+    width = figure_width(width, min(max(1.5 + 0.5 * num, 5.0), 12.0))
     each = min(max(0.42 * width, 1.5), 3.2)
     height = check_positive(each * len(wanted) + 0.6 if height is None else height, "height")
     figure = SelfShowingFigure(figsize=(width, height), layout="constrained")
@@ -263,7 +263,4 @@ def plot_depth(
         if ax is not axes[-1]:
             ax.set_xticklabels([])
     font = axes[0].yaxis.label.get_fontsize()
-    legend_below(figure, axes, font=font, first=named)
-    if title is not None:
-        figure.suptitle(title, fontsize=1.15 * font, parse_math=False)
-    return figure
+    return finished(figure, axes, font=font, title=title, first=named)

@@ -64,7 +64,17 @@ def _span(values: Sequence[int | None]) -> str:
     return f"{min(known)}" if min(known) == max(known) else f"{min(known)}–{max(known)}"
 
 
-def legend_below(figure: Figure, axes: Sequence[Axes], *, font: float, first: Iterable[str] = ()) -> None:
+def finished(
+    figure: Figure, axes: Sequence[Axes], *, font: float, title: str | None, first: Iterable[str] = ()
+) -> Figure:
+    """Return the figure with one legend for all `axes` below and its title above."""
+    _legend_below(figure, axes, font=font, first=first)
+    if title is not None:
+        figure.suptitle(title, fontsize=1.15 * font, parse_math=False)
+    return figure
+
+
+def _legend_below(figure: Figure, axes: Sequence[Axes], *, font: float, first: Iterable[str]) -> None:
     """Write one legend under the figure, every label of `axes` once, those of `first` before the others."""
     found: dict[str, Artist] = {}
     for ax in axes:

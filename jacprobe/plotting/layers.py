@@ -12,7 +12,8 @@ from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
 
 from jacprobe.errors import ArgumentError, DtypeError
-from jacprobe.plotting.contexts import width_or
+from jacprobe.plotting.contexts import figure_width
+from jacprobe.plotting.hues import PALETTE
 from jacprobe.plotting.layerdata import check_sets, layer_order, layer_table, violin_points
 from jacprobe.plotting.marks import draw_marks, draw_ranges, draw_strip
 from jacprobe.plotting.style import (
@@ -29,7 +30,6 @@ from jacprobe.plotting.style import (
 )
 from jacprobe.results import SpectrumSet
 
-_PALETTE = seaborn.color_palette("colorblind")
 _HATCH = "//////"
 
 
@@ -99,7 +99,7 @@ def draw_layers(
     ax = axes_of(ax)
     if color is not None and not is_color_like(color):
         raise ArgumentError(f"`color` must be a matplotlib color; got {color!r}. Give a name such as 'tab:blue'.")
-    table = _layout(results, [_PALETTE[0] if color is None else color], end_to_end=include_end_to_end)
+    table = _layout(results, [PALETTE[0] if color is None else color], end_to_end=include_end_to_end)
     return _draw(ax, table, epsilon=epsilon, log=log, violin=violin)
 
 
@@ -147,15 +147,13 @@ def plot_layers(
         positive; the sets differ in `epsilon` and none is given.
     """
     named = check_sets(results, "results")
-    if len(named) > len(_PALETTE):
-        raise ArgumentError(f"`results` must hold at most {len(_PALETTE)} sets; got {len(named)}. Plot fewer at once.")
+    if len(named) > len(PALETTE):
+        raise ArgumentError(f"`results` must hold at most {len(PALETTE)} sets; got {len(named)}. Plot fewer at once.")
     epsilon = check_epsilon(epsilon, named)
-    if width is None:
-        width = width_or(min(max(1.2 + 0.36 * (len(layer_order(named)) + 1.5) * max(2, len(named)), 4.5), 14))
-    width = check_positive(width, "width")
+    width = figure_width(width, min(max(1.2 + 0.36 * (len(layer_order(named)) + 1.5) * max(2, len(named)), 4.5), 14))
     height = check_positive(min(max(0.5 * width, 2.5), 4.2) if height is None else height, "height")
     figure = SelfShowingFigure(figsize=(width, height), layout="constrained")
-    table = _layout(named, _PALETTE, end_to_end=end_to_end)
+    table = _layout(named, PALETTE, end_to_end=end_to_end)
     ax = _draw(figure.add_subplot(), table, epsilon=epsilon, log=log, violin={})
     font = ax.yaxis.label.get_fontsize()
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, fontsize=font,
@@ -223,7 +221,7 @@ def _value_limits(table: pd.DataFrame, epsilon: float, *, log: bool) -> tuple[fl
 
 def _draw_band(ax: Axes, epsilon: float, *, log: bool) -> None:
     low = max(1 - epsilon, TINY) if log else 1 - epsilon
-    ax.axhspan(low, 1 + epsilon, color=_PALETTE[2], alpha=0.2, linewidth=0, zorder=0.6, label=f"1 ± {epsilon:g}")
+    ax.axhspan(low, 1 + epsilon, color=PALETTE[2], alpha=0.2, linewidth=0, zorder=0.6, label=f"1 ± {epsilon:g}")
     ax.axhline(1, color=QUIET, linewidth=0.8, zorder=0.7)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jacprobe.plotting.contexts import width_or
+from jacprobe.plotting.contexts import figure_width
 from jacprobe.plotting.segments import Panel
 from jacprobe.plotting.style import SelfShowingFigure, check_positive, elide
 
@@ -32,7 +32,7 @@ def panel_figure(
 
     The labels of the axes stand at the left and below the lowest panels; numbers along x too where they are `shared`.
     """
-    width = check_positive(width_or(4.5 if len(panels) == 1 else 7.0) if width is None else width, "width")
+    width = figure_width(width, 4.5 if len(panels) == 1 else 7.0)
     num_columns = _num_columns(len(panels), width)
     num_rows = math.ceil(len(panels) / num_columns)
     wide = width / num_columns

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jacprobe.errors import ArgumentError, DtypeError
-from jacprobe.plotting.contexts import width_or
-from jacprobe.plotting.hues import estimate_text, legend_below
+from jacprobe.plotting.contexts import figure_width
+from jacprobe.plotting.hues import estimate_text, finished
 from jacprobe.plotting.quantiledata import quantiles_data
 from jacprobe.plotting.statisticdata import layer_sets
 from jacprobe.plotting.style import (
@@ -220,7 +220,7 @@ def plot_quantiles(
     table = quantiles_data(named, num_quantiles=num_quantiles, end_to_end=end_to_end)
     reach = _reach(table) if reach is None else _check_reach(reach)
     num = table["segment"].nunique()
-    width = check_positive(width_or(min(max(2.0 + 0.4 * num, 4.5), 10.0)) if width is None else width, "width")
+    width = figure_width(width, min(max(2.0 + 0.4 * num, 4.5), 10.0))
     each = min(max(0.33 * width, 1.2), 2.4)
     height = check_positive(each * len(named) + 0.8 if height is None else height, "height")
     figure = SelfShowingFigure(figsize=(width, height), layout="constrained")
@@ -232,7 +232,4 @@ def plot_quantiles(
         if ax is not axes[-1] and table.groupby("position")["set"].nunique().eq(len(named)).all():
             ax.set_xticklabels([])
     font = axes[0].yaxis.label.get_fontsize()
-    legend_below(figure, axes, font=font)
-    if title is not None:
-        figure.suptitle(title, fontsize=1.15 * font, parse_math=False)
-    return figure
+    return finished(figure, axes, font=font, title=title)

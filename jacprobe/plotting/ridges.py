@@ -15,8 +15,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from matplotlib.transforms import ScaledTranslation, Transform, blended_transform_factory
 
 from jacprobe.errors import DtypeError
-from jacprobe.plotting.contexts import width_or
-from jacprobe.plotting.hues import PALETTE, colors_of, estimate_text, legend_below, legend_text
+from jacprobe.plotting.contexts import figure_width
+from jacprobe.plotting.hues import PALETTE, colors_of, estimate_text, finished, legend_text
 from jacprobe.plotting.layerdata import is_flat, layer_order, layer_table
 from jacprobe.plotting.layers import check_epsilon
 from jacprobe.plotting.marks import missing_word
@@ -306,7 +306,7 @@ def plot_ridges(
     named = layer_sets(results, "results")
     colors = colors_of(len(named), None, "results")
     epsilon = check_epsilon(epsilon, named)
-    width = check_positive(width_or(min(1.5 + 2.6 * len(named), 10.0)) if width is None else width, "width")
+    width = figure_width(width, min(1.5 + 2.6 * len(named), 10.0))
     height = check_positive(rows_height(named) if height is None else height, "height")
     figure = SelfShowingFigure(figsize=(width, height), layout="constrained")
     axes = list(figure.subplots(1, len(named), squeeze=False)[0])
@@ -323,10 +323,7 @@ def plot_ridges(
         if ax is not axes[(len(axes) - 1) // 2]:
             ax.set_xlabel("")
     font = axes[0].xaxis.label.get_fontsize()
-    legend_below(figure, axes, font=font)
-    if title is not None:
-        figure.suptitle(title, fontsize=1.15 * font, parse_math=False)
-    return figure
+    return finished(figure, axes, font=font, title=title)
 
 
 def rows_height(results: Mapping[str, SpectrumSet]) -> float:

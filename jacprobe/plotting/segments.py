@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import seaborn
 from matplotlib.colors import is_color_like
 
 from jacprobe.errors import ArgumentError, DtypeError, NonFiniteError, UnknownNameError
+from jacprobe.plotting.hues import PALETTE
 from jacprobe.plotting.layerdata import END_TO_END, merged_order
 from jacprobe.results import Spectrum, SpectrumSet
-
-PALETTE = seaborn.color_palette("colorblind")
 
 OneSpectrum = Spectrum | Mapping[str, Spectrum]
 _Key = tuple[str, str, int]  # segment, kind, and which of that name

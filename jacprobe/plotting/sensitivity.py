@@ -9,7 +9,6 @@ from numbers import Real
 import matplotlib
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.colors import is_color_like
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -17,6 +16,7 @@ from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 from torch import Tensor
 
 from jacprobe.errors import ArgumentError
+from jacprobe.plotting.hues import PALETTE
 from jacprobe.plotting.sensitivitydata import (
     Scored,
     check_scores,
@@ -27,7 +27,7 @@ from jacprobe.plotting.sensitivitydata import (
 )
 from jacprobe.plotting.style import INK, LEAST_TYPE, QUIET, axes_of, elide, percent, short_name
 
-COLOR = seaborn.color_palette("colorblind")[0]
+COLOR = PALETTE[0]
 _PALE = 0.35  # opacity of what is removed
 _FULL = 0.86  # of the height of a row, that of its highest bin
 

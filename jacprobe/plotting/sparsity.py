@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jacprobe.errors import ArgumentError
-from jacprobe.plotting.contexts import width_or
+from jacprobe.plotting.contexts import figure_width
 from jacprobe.plotting.curves import check_log, draw_curves, finish_values
-from jacprobe.plotting.hues import colors_of, estimate_text, legend_below
+from jacprobe.plotting.hues import colors_of, estimate_text, finished
 from jacprobe.plotting.sparsitydata import SparsityResults, sparsity_table, spectrum_of
 from jacprobe.plotting.statisticdata import LINEAR, STATISTICS, VALUES, check_statistic
 from jacprobe.plotting.style import QUIET, SelfShowingFigure, Sizes, axes_of, check_positive, plain_number
@@ -173,7 +173,7 @@ def plot_sparsity(
         raise ArgumentError("`statistics` must name at least one; got none. Name 'mean'.")
     tables = [sparsity_data(data, statistic=name, segment=segment) for name in wanted]
     natural = min(4.6 * len(wanted), 9.2)
-    width = check_positive(width_or(natural) if width is None else width, "width")
+    width = figure_width(width, natural)
     columns = max(1, min(len(wanted), int(width / 2.8)))
     lines = -(-len(wanted) // columns)
     height = check_positive(lines * min(max(0.62 * width / columns, 1.8), 4.0) + 0.5 if height is None else height,
@@ -185,7 +185,4 @@ def plot_sparsity(
     for ax in axes[len(wanted):]:
         ax.remove()
     font = axes[0].yaxis.label.get_fontsize()
-    legend_below(figure, axes[:len(wanted)], font=font, first=dict.fromkeys(tables[0]["method"]))
-    if title is not None:
-        figure.suptitle(title, fontsize=1.15 * font, parse_math=False)
-    return figure
+    return finished(figure, axes[:len(wanted)], font=font, title=title, first=dict.fromkeys(tables[0]["method"]))

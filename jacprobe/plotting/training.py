@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jacprobe.errors import ArgumentError
-from jacprobe.plotting.contexts import width_or
+from jacprobe.plotting.contexts import figure_width
 from jacprobe.plotting.curves import check_log, draw_curves, finish_values
-from jacprobe.plotting.hues import colors_of, legend_below
+from jacprobe.plotting.hues import colors_of, finished
 from jacprobe.plotting.sparsitydata import averaged, check_columns, check_numbers
 from jacprobe.plotting.statisticdata import STATISTICS
 from jacprobe.plotting.style import SelfShowingFigure, Sizes, axes_of, check_positive
@@ -166,7 +166,7 @@ def plot_training(
     if not wanted:
         raise ArgumentError("`y` must name at least one column; got none. Name 'loss'.")
     tables = [training_data(frame, x=x, y=name, hue=hue) for name in wanted]
-    width = check_positive(width_or(5.0) if width is None else width, "width")
+    width = figure_width(width, 5.0)
     each = min(max(0.6 * width, 1.8), 4.0) * (1 if len(wanted) == 1 else 0.75)
     height = check_positive(each * len(wanted) + 0.4 if height is None else height, "height")
     figure = SelfShowingFigure(figsize=(width, height), layout="constrained")
@@ -176,7 +176,4 @@ def plot_training(
         if ax is not axes[-1]:
             ax.set_xlabel("")
     font = axes[0].yaxis.label.get_fontsize()
-    legend_below(figure, axes, font=font, first=dict.fromkeys(tables[0]["curve"]))
-    if title is not None:
-        figure.suptitle(title, fontsize=1.15 * font, parse_math=False)
-    return figure
+    return finished(figure, axes, font=font, title=title, first=dict.fromkeys(tables[0]["curve"]))
