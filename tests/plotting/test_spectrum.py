@@ -6,11 +6,28 @@ import sys
 import made_up
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import StepPatch
+from spectrum_artists import (
+    CASES,
+    CONV,
+    DRAW,
+    EDGES,
+    FC1,
+    FC2,
+    GONE,
+    MOMENTS,
+    ONE,
+    PLOT,
+    RNG,
+    TOP,
+    ZERO,
+    gauge,
+    labels,
+    line,
+    steps,
+    uniform_law,
+)
 
-from jacprobe.errors import ArgumentError, DtypeError, NonFiniteError, UnknownNameError
 from jacprobe.plotting import (
     draw_ecdf,
     draw_inputs,
@@ -27,54 +44,7 @@ from jacprobe.plotting import (
     spectrum_data,
 )
 from jacprobe.results import SpectrumSet
-from jacprobe.theory.bands import Table
 from jacprobe.theory.spectrallaw import SpectralLaw
-
-DRAW = {"spectrum": draw_spectrum, "density": lambda s, **o: draw_spectrum(s, kind="density", **o),
-        "scree": draw_scree, "ecdf": draw_ecdf, "inputs": draw_inputs}
-PLOT = {"spectrum": plot_spectrum, "density": lambda s, **o: plot_spectrum(s, kind="density", **o),
-        "scree": plot_scree, "ecdf": plot_ecdf, "inputs": plot_inputs}
-DATA = {"spectrum": spectrum_data, "curve": spectrum_curve, "scree": scree_data, "ecdf": ecdf_data,
-        "inputs": inputs_data}
-
-RNG = np.random.default_rng(0)
-FC1 = made_up.exact("fc1", np.sort(RNG.uniform(0.5, 1.5, (3, 40)))[:, ::-1].copy())
-FC2 = made_up.exact("fc2", [[2.0, 1.0, 0.5, 1e-9, 0.0], [3.0, 1.5, 0.5, 0.25, 0.0]], zeros=1)
-CONV = made_up.estimated("conv", [[[1.5, 1.0, 0.5], [1.4, 0.9, 0.4]]] * 2, [[[1, 3, 2], [2, 2, 2]]] * 2, zeros=2)
-EDGES = made_up.bounded("edges", [[1.5, 0.9, 0.2], [1.6, 0.8, 0.2]], [[2.0, 1.0, 0.4], [2.0, 1.0, 0.4]])
-TOP = made_up.bounded("top", [[1.5]], [[2.0]], dim=10, confidence=0.99)
-ZERO = made_up.exact("zero", [[0.0, 0.0, 0.0]], zeros=3)
-ONE = made_up.exact("one", [[1.0]])
-MOMENTS = made_up.only_moments("moments")
-GONE = made_up.missing(kind="layer")
-CASES = {"exact": FC1, "zeros": FC2, "estimated": CONV, "bounded": EDGES, "only the largest": TOP, "all zero": ZERO,
-         "one value": ONE, "moments": MOMENTS, "missing": GONE}
-
-
-def uniform_law(low, high):
-    """Return the law of values between `low` and `high` that are even in t = log s^2."""
-    ends = 2 * math.log(low), 2 * math.log(high)
-    return SpectralLaw((), (Table(np.linspace(*ends, 400), np.full(400, 1 / 400)),))
-
-
-def labels(ax):
-    return ax.get_legend_handles_labels()[1]
-
-
-def steps(ax, label):
-    (found,) = [patch for patch in ax.patches if isinstance(patch, StepPatch) and patch.get_label() == label]
-    return found.get_data()
-
-
-def line(ax, label):
-    (found,) = [one for one in ax.lines if one.get_label() == label]
-    return found
-
-
-def gauge(ax):
-    (strip,) = ax.child_axes
-    return {label: [bar.get_height() for c in strip.containers if c.get_label() == label for bar in c]
-            for label in ("zeros", "under floor")}, [text.get_text() for text in strip.texts]
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -161,7 +131,10 @@ def test_the_band_of_an_estimate_holds_the_density_of_the_true_spectrum(log):
     x, known = (np.log10(table["x"]), np.log10(values)) if log else (table["x"], values)
     grid = spectrum_data(estimate, log=log).query("part == 'bin'")
     width = np.diff(np.log10(grid["low"]) if log else grid["low"])[0]
-    kernel = lambda d: np.exp(-0.5 * (d / width) ** 2) / (width * math.sqrt(2 * math.pi))  # noqa: E731
+
+    def kernel(d):
+        return np.exp(-0.5 * (d / width) ** 2) / (width * math.sqrt(2 * math.pi))
+
     truth = kernel(x.to_numpy()[:, None] - known).mean(1)
     if not log:
         truth += kernel(x.to_numpy()[:, None] + known).mean(1)
@@ -308,65 +281,12 @@ def test_the_axis_is_logarithmic_where_values_spread_widely():
     assert left.get_xlim() != right.get_xlim()
 
 
-@pytest.mark.parametrize("name", [*DRAW, *PLOT, *DATA])
-def test_what_cannot_be_drawn_is_refused_in_one_line(name):
-    broken = made_up.exact("fc", [[1.0, math.nan]])
-    nothing = made_up.exact("fc", torch.empty(0, 3), zeros=0)
-    for function in [table[name] for table in (DRAW, PLOT, DATA) if name in table]:
-        with pytest.raises(NonFiniteError, match=r"must hold finite singular values; 'fc' has 1 NaN or infinite\."):
-            function(broken)
-        with pytest.raises(ArgumentError, match="must hold singular values; 'fc' has none of 0 inputs"):
-            function(nothing)
-        with pytest.raises(ArgumentError, match="must hold at least one Spectrum; got an empty mapping"):
-            function({})
-        with pytest.raises(DtypeError, match="must hold Spectrum values; got float for 'a'"):
-            function({"a": 1.0})
-        with pytest.raises(ArgumentError, match="must hold at most 10 sets; got 11"):
-            function(dict.fromkeys("abcdefghijk", FC1))
-
-
-def test_options_outside_their_domain_are_refused_in_one_line():
-    law = uniform_law(0.5, 1.5)
-    both = SpectrumSet((FC1, FC2))
-    with pytest.raises(DtypeError, match="must be one Spectrum or several by name; got a SpectrumSet"):
-        draw_spectrum(both)
-    with pytest.raises(DtypeError, match="must hold SpectrumSets throughout; got Spectrum for 'b'"):
-        plot_spectrum({"a": both, "b": FC1})
-    with pytest.raises(ArgumentError, match="must hold a spectrum; got an empty set"):
-        plot_spectrum(SpectrumSet(()))
-    with pytest.raises(UnknownNameError, match="`kind` must be one of histogram, density; got 'bars'"):
-        draw_spectrum(FC1, kind="bars")
-    with pytest.raises(UnknownNameError, match="`worst` must be one of deviation, cond"):
-        draw_inputs(FC1, worst="mean")
-    with pytest.raises(UnknownNameError, match="`segments` must be one of fc1, fc2; got 'fc3'"):
-        plot_scree(both, segments=["fc3"])
-    with pytest.raises(ArgumentError, match="`segments` must name at least one segment; got 'fc1'"):
-        plot_scree(both, segments="fc1")
-    with pytest.raises(ArgumentError, match="`num_bins` must be a whole number of at least 1; got 0"):
-        draw_spectrum(FC1, num_bins=0)
-    with pytest.raises(ArgumentError, match="`width` must be a finite number above 0"):
-        spectrum_curve(FC1, width=0)
-    with pytest.raises(ArgumentError, match="`epsilon` must be a finite number above 0"):
-        draw_ecdf(FC1, epsilon=-1)
-    with pytest.raises(ArgumentError, match="`epsilon` must be one for all sets; they have 0.1, 0.2"):
-        plot_inputs({"a": both, "b": SpectrumSet((FC1,), epsilon=0.2)})
-    with pytest.raises(ArgumentError, match="`color` must be a matplotlib color; got 'no color'"):
-        draw_scree(FC1, color="no color")
-    with pytest.raises(ArgumentError, match="`color` must be left out for several spectra; got 'red' for 2"):
-        draw_scree({"a": FC1, "b": FC2}, color="red")
-    with pytest.raises(DtypeError, match="`ax` must be a matplotlib Axes; got int"):
-        draw_inputs(FC1, ax=3)
-    with pytest.raises(ArgumentError, match=r"`theory` must be a law .* got True\. Pass jp\.theory\.spectrum\(model"):
-        plot_spectrum(both, theory=True)
-    with pytest.raises(DtypeError, match="`theory` must be a SpectralLaw or map segment names to them; got float"):
-        draw_ecdf(FC1, theory=1.0)
-    with pytest.raises(ArgumentError, match="`theory` must hold a law for one of fc1, fc2; got laws for other"):
-        plot_ecdf(both, theory={"other": law})
-
-
 def test_the_bins_follow_the_different_values_however_often_each_occurs():
     once = np.linspace(2, 0.5, 900)
-    count = lambda rows, **o: len(steps(draw_spectrum(made_up.exact("fc", rows), **o), "measured")[0])  # noqa: E731
+
+    def count(rows, **options):
+        return len(steps(draw_spectrum(made_up.exact("fc", rows), **options), "measured")[0])
+
     for log in (True, False):
         assert count([once.tolist()], log=log) == 31
         assert count([once.tolist()] * 5, log=log) == 31

@@ -102,7 +102,10 @@ def test_reinitialised_weights_are_the_dense_ones_of_the_layer_in_another_order(
 
 def test_fresh_weights_may_be_drawn_by_a_callable():
     net, masks = make_net(), make_masks()
-    draw = lambda model, generator: jp.initialize(model, "orthogonal", seed=generator)  # noqa: E731
+
+    def draw(model, generator):
+        return jp.initialize(model, "orthogonal", seed=generator)
+
     first, again = (controls(net, masks, initialise=draw, only="reinitialised")["reinitialised"] for _ in range(2))
     other = controls(net, masks, initialise=draw, seed=1, only="reinitialised")["reinitialised"]
     assert torch.equal(weights(first)["3.weight"], weights(again)["3.weight"])
