@@ -17,6 +17,7 @@ from jacprobe.cli.convert import convert
 from jacprobe.cli.demo import demo
 from jacprobe.cli.info import info
 from jacprobe.cli.isometrize import isometrize
+from jacprobe.cli.paper import figure, table
 from jacprobe.cli.prune import prune
 from jacprobe.cli.report import report
 from jacprobe.cli.sensitivity import sensitivity
@@ -38,6 +39,8 @@ app.command()(isometrize)
 app.command()(compare)
 app.command()(report)
 app.command()(sensitivity)
+app.command()(figure)
+app.command()(table)
 app.command()(info)
 app.command()(convert)
 
@@ -67,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(error.format_message())
             return error.exit_code
         return _refuse(f"{error.format_message().rstrip('.')}. See jacprobe --help.", error.exit_code)
+    except UnicodeEncodeError:
+        return _refuse("`FILES` must have names that are text; got one with bytes that are none. Rename it.", 1)
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:  # the reader of stdout has left; nothing may be written to it at exit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +14,13 @@ from jacprobe.errors import JacprobeError
 
 _SAME = ("data", "split", "input_shape", "device", "dtype", "accuracy", "epsilon", "work", "memory", "method",
          "num_values", "num_probes", "num_steps", "sparsity", "loss", "prunable", "allocation", "min_kept", "schedule",
-         "num_rounds", "revival", "batch_norm", "masks", "objective", "gain", "strength", "tolerance", "max_steps")
+         "num_rounds", "revival", "batch_norm", "masks", "objective", "gain", "strength", "tolerance", "max_steps",
+         "rate")
 _OPTION = {**{name: f"--{name.replace('_', '-')}" for name in _SAME},
            "num": "--num-inputs", "root": "--data-root", "inputs": "--data", "segments": "--segment",
-           "protected": "--protect", "arguments": "--argument", "results": "FILES"}
+           "segment": "--segment", "sections": "FILES",
+           "protected": "--protect", "arguments": "--argument", "results": "FILES", "changes": "--set",
+           "folder": "--output", "figure": "NAME", "table": "NAME"}
 
 
 @contextmanager
@@ -54,6 +58,26 @@ def parsed_shape(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise typer.BadParameter(f"--input-shape must be numbers such as 1,28,28; got {text!r}.") from None
+
+
+def parsed_settings(texts: Sequence[str]) -> dict[str, object]:
+    """Return the settings that NAME=VALUE texts name; values that are JSON are read as it, others are texts.
+
+    Examples
+    --------
+    >>> parsed_settings(["repair_steps=3000", "init=vs-l", "evaluated=false"])
+    {'repair_steps': 3000, 'init': 'vs-l', 'evaluated': False}
+    """
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"--set must be NAME=VALUE; got {text!r}.")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def check_output_option(option: str, path: Path | None, suffixes: Sequence[str], *, overwrite: bool) -> None:

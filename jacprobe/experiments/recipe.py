@@ -1,0 +1,135 @@
+"""How a network of an experiment comes about: built, initialised, pruned, repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from jacprobe.errors import ArgumentError, UnknownNameError
+from jacprobe.isometry.initialisers import INITIALISERS
+from jacprobe.isometry.repairmethods import METHODS as REPAIRS
+from jacprobe.models import model_names
+from jacprobe.pruning.methods import METHODS
+
+_CONTROLS = ("shuffled", "random", "rescaled", "reinitialised")
+_SIZED = {"mnist": (1, 28, 28), "fashion-mnist": (1, 28, 28), "cifar-10": (3, 32, 32), "digits": (1, 8, 8)}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides a network before it is trained; plain values, so that a recipe can be stored and compared.
+
+    Attributes
+    ----------
+    network
+        A name of `jacprobe.build`; arguments of the architecture behind a question mark, as in "resnet-20?k=2".
+    data
+        "mnist", "fashion-mnist", "cifar-10" or "digits": for scores, Jacobians and training.
+    init, gamma
+        A method of `jacprobe.initialize` that needs no argument but `gamma`, the variance of "sg".
+    method, score_loss, sparsity, prunable, batch_norm
+        As in `jacprobe.prune`, `score_loss` as `loss` there, for "snip" alone; with `method` None the network stays dense.
+    scored_on, num_scored
+        Data whose first `num_scored` training samples give the scores; by default `data`, all of them.
+    pretraining, pretraining_rate
+        Iterations of plain descent, and its rate, before the network is scored.
+    control
+        What is made of the mask: "shuffled" or "random" masks of the same counts, "rescaled" or "reinitialised"
+        weights, as in `jacprobe.pruning.controls`.
+    repair, objective, repair_steps
+        As `method`, `objective` and `max_steps` in `jacprobe.isometrize`; None for no repair.
+    reinit
+        A method of `jacprobe.initialize` for fresh weights under the mask.
+    seed
+        The run: of the weights and of all that is drawn for the mask.
+    """
+
+    network: str = "mlp-7-tanh"
+    data: str = "mnist"
+    init: str = "orthogonal"
+    gamma: float | None = None
+    method: str | None = None
+    score_loss: str = "labels"
+    sparsity: float = 0.0
+    prunable: str = "paper"
+    batch_norm: str = "paper"
+    scored_on: str | None = None
+    num_scored: int | None = None
+    pretraining: int = 0
+    pretraining_rate: float = 0.1
+    control: str | None = None
+    repair: str | None = None
+    objective: str = "gram"
+    repair_steps: int | None = None
+    reinit: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.architecture()
+        _check_name("data", self.data, _SIZED)
+        _check_name("init", self.init, INITIALISERS)
+        _check_name("method", self.method, METHODS, optional=True)
+        _check_name("scored_on", self.scored_on, _SIZED, optional=True)
+        _check_name("control", self.control, _CONTROLS, optional=True)
+        _check_name("repair", self.repair, REPAIRS, optional=True)
+        _check_name("reinit", self.reinit, INITIALISERS, optional=True)
+        if self.method is None and (self.sparsity or self.control):
+            raise ArgumentError(f"`method` must be given with `sparsity` {self.sparsity} and `control` {self.control!r};"
+                                " got None. Name how to prune, such as 'snip'.")
+        if not 0 <= self.sparsity <= 1:
+            raise ArgumentError(f"`sparsity` must lie in [0, 1]; got {self.sparsity!r}. Pass 0.9 for 90 %.")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ArgumentError(f"`seed` must be a whole number from 0 on; got {self.seed!r}. Pass the run's number.")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Recipe:
+        """Return the recipe among the settings of a cell, others left aside."""
+        return cls(**{field.name: settings[field.name] for field in fields(cls) if field.name in settings})
+
+    def settings(self) -> dict[str, Any]:
+        """Return what differs from the defaults, and what every reader wants to see, by name.
+
+        Examples
+        --------
+        >>> Recipe(method="snip", sparsity=0.9, seed=3).settings()
+        {'network': 'mlp-7-tanh', 'data': 'mnist', 'init': 'orthogonal', 'method': 'snip', 'sparsity': 0.9, 'seed': 3}
+        """
+        shown = ("network", "data", "init", "method", "sparsity", "seed")
+        return {name: value for name, value in asdict(self).items() if name in shown or value != _DEFAULTS[name]}
+
+    def architecture(self) -> tuple[str, dict[str, Any]]:
+        """Return the name and the arguments for `jacprobe.build`.
+
+        Examples
+        --------
+        >>> Recipe(network="resnet-20?k=2&activation=tanh", data="cifar-10").architecture()
+        ('resnet-20', {'k': 2, 'activation': 'tanh'})
+        """
+        name, _, given = self.network.partition("?") if isinstance(self.network, str) else (self.network, "", "")
+        if name not in model_names() and not str(name).startswith("wrn-16-"):
+            raise UnknownNameError("network", name, model_names(), "Of wrn-16-K any K >= 1 will do.")
+        pairs = [text.partition("=") for text in given.split("&")] if given else []
+        return name, {key: int(value) if value.isdecimal() else value for key, _, value in pairs}
+
+    def scored(self) -> Recipe:
+        """Return what decides the scores: the recipe without a sparsity and all that comes after pruning."""
+        return replace(self, **{name: _DEFAULTS[name] for name in _AFTER_SCORES})
+
+    def dense(self) -> Recipe:
+        """Return what decides the weights before pruning."""
+        return replace(self, **{name: _DEFAULTS[name] for name in (*_AFTER_SCORES, *_OF_SCORES)})
+
+    def input_shape(self) -> tuple[int, int, int]:
+        """Return the shape of one image, (channels, height, width)."""
+        return _SIZED[self.data]
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Recipe)}
+_AFTER_SCORES = ("sparsity", "control", "repair", "objective", "repair_steps", "reinit")
+_OF_SCORES = ("method", "score_loss", "prunable", "batch_norm", "scored_on", "num_scored")
+
+
+def _check_name(what: str, name: object, valid: Any, *, optional: bool = False) -> None:
+    if not (optional and name is None) and name not in valid:
+        raise UnknownNameError(what, name, valid)
