@@ -13,6 +13,7 @@ from . import pruning as pruning
 from . import report as report
 from . import results as results
 from . import theory as theory
+from . import training as training
 from .checkpoint import load_model as load_model
 from .checkpoint import read_checkpoint as read_checkpoint
 from .checkpoint import save_model as save_model
@@ -57,7 +58,7 @@ from .plotting import plot_sensitivity as plot_sensitivity
 from .plotting import plot_sparsity as plot_sparsity
 from .plotting import plot_spectrum as plot_spectrum
 from .plotting import plot_training as plot_training
-from .plotting.contexts import style as style
+from .plotting import style as style
 from .probe import jacobian as jacobian
 from .probe import sites as sites
 from .probe import spectra as spectra
@@ -74,5 +75,9 @@ from .results import Comparison as Comparison
 from .results import Spectrum as Spectrum
 from .results import SpectrumSet as SpectrumSet
 from .results import compare as compare
+from .training import Training as Training
+from .training import TrainingRun as TrainingRun
+from .training import split_validation as split_validation
+from .training import train as train
 
 __version__: str

@@ -26,6 +26,17 @@ def violins(ax):
     return [c for c in ax.collections if isinstance(c, PolyCollection)]
 
 
+def ridges(ax):
+    """Return (left, right, top, base) of every ridge."""
+    found = [c.get_paths()[0].vertices for c in violins(ax) if len(c.get_paths())]
+    return [(v[:, 0].min(), v[:, 0].max(), v[:, 1].min(), v[:, 1].max()) for v in found]
+
+
+def inset(ax, label):
+    (found,) = [child for child in ax.child_axes if child.get_label() == label]
+    return found
+
+
 def words(ax):
     return [text.get_text() for text in ax.texts]
 

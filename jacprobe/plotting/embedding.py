@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from torch import Tensor
 
-from jacprobe.plotting.contexts import style
+from jacprobe.plotting.artists.contexts import style
 from jacprobe.plotting.masks import draw_mask, mask_image
 
 _MOST_SVG = 250_000  # bytes; with more marks than that a raster is smaller, and quicker to show

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from jacprobe.errors import DtypeError, ShapeError
-from jacprobe.plotting.style import QUIET, axes_of
+from jacprobe.plotting.artists.figures import axes_of
+from jacprobe.plotting.artists.hues import QUIET
 
 _MAX_SIDE = 2048  # of a picture, in cells; more would cost memory and show nothing
 

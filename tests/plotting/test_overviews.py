@@ -1,5 +1,8 @@
 """What the figures of layers, sparsity, training and models share: every kind of result, misuse, and looks."""
 
+import subprocess
+import sys
+
 import matplotlib
 import pandas as pd
 import pytest
@@ -134,3 +137,9 @@ def test_figures_are_as_high_as_their_rows_need_and_axes_share_no_state():
     plotting.draw_sparsity(frame)
     assert len(ax.lines) == count
     assert ax.get_xlim() == pytest.approx((0.096, 0.204))
+
+
+def test_style_is_the_context_whatever_was_imported_before():
+    code = ("import jacprobe as jp, jacprobe.plotting.artists.contexts, jacprobe.plotting as p;"
+            "jp.plot_depth; assert p.style is jp.style and callable(p.style), p.style")
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,1 @@
+"""What all figures are made of: hues, sizes, words, ticks, legends, bars of shares; it knows no quantity."""

@@ -1,0 +1,1 @@
+"""Figures of all layers beside each other, each with its whole distribution."""

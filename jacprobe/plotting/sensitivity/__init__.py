@@ -1,0 +1,1 @@
+"""Figures of connection sensitivities and what masks keep of them."""
