@@ -21,9 +21,11 @@ ALLOWED = {  # part of the package -> the parts it may import; "" is the package
     "checkpoint": BOTTOM | {"checkpoint", "models"},
     "interchange": BOTTOM | {"checkpoint", "interchange"},
     "monitoring": BOTTOM | {"probe", "monitoring"},
+    "training": BOTTOM | {"training"},
     "report": THEORY | {"plotting", "report"},
-    "experiments": THEORY | SIBLINGS | {"checkpoint", "interchange", "monitoring", "experiments"},
-    "cli": THEORY | SIBLINGS | {"report", "checkpoint", "interchange", "monitoring", "experiments", "cli", ""},
+    "experiments": THEORY | SIBLINGS | {"checkpoint", "interchange", "monitoring", "training", "experiments"},
+    "cli": THEORY | SIBLINGS | {"report", "checkpoint", "interchange", "monitoring", "training", "experiments", "cli",
+                                ""},
     "__main__": {"cli"},
 }
 TALKERS = {"cli", "__main__"}
@@ -113,6 +115,8 @@ def test_every_file_has_its_place_in_the_order():
         "report and pruning": ("report/section.py", "from jacprobe.pruning import MaskReport"),
         "experiments and cli": ("experiments/sweep.py", "from jacprobe.cli import main"),
         "probe and monitoring": ("probe/spectra.py", "from jacprobe.monitoring import Monitor"),
+        "training and models": ("training/train.py", "from jacprobe.models import build"),
+        "pruning and training": ("pruning/rewinding.py", "from jacprobe.training import train"),
         "monitoring and plotting": ("monitoring/monitor.py", "from jacprobe.plotting import plot_layers"),
         "the package itself": ("__init__.py", "from jacprobe.errors import JacprobeError"),
         "a file of no known part": ("helpers.py", "from jacprobe.errors import JacprobeError"),
