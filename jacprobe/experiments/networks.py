@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from jacprobe.data import Data, load_data
 from jacprobe.errors import ArgumentError, JacprobeWarning
-from jacprobe.experiments.recipe import Recipe
+from jacprobe.experiments.recipe import SIGNED, Recipe
 from jacprobe.isometry import initialize, isometrize
 from jacprobe.masks import Masks
 from jacprobe.models import build
@@ -85,7 +84,7 @@ def make_network(recipe: Recipe, place: Place) -> nn.Module:
 def masks_of(recipe: Recipe, place: Place) -> Masks:
     """Return the masks of the recipe before any control: by scores that cells of other sparsities share."""
     net = dense_network(recipe.dense(), place)
-    if METHODS[recipe.method].schedule == "one-shot":
+    if recipe.method == SIGNED or METHODS[recipe.method].schedule == "one-shot":
         found = _scores(recipe.scored(), place)
         return prune(net, lambda *_: found, sparsity=recipe.sparsity, prunable=recipe.prunable)
     return prune(net, recipe.method, sparsity=recipe.sparsity, data=_scored_data(recipe, place), seed=recipe.seed,
@@ -99,7 +98,8 @@ def dense_network(recipe: Recipe, place: Place) -> nn.Module:
     net = initialize(_dense(recipe), recipe.init, seed=recipe.seed, **arguments).to(place.device or "cpu")
     if not recipe.pretraining:
         return net
-    plain = Training(iterations=recipe.pretraining, rate=recipe.pretraining_rate, momentum=0.0, drop_every=20_000)
+    plain = Training(iterations=recipe.pretraining, rate=recipe.pretraining_rate,
+                     momentum=recipe.pretraining_momentum, drop_every=20_000)
     run = train(net, splits(recipe.data, place.data_root).train, training=plain, device=place.device,
                 checkpoint=_checkpoint(recipe, place), progress=False)
     if run.diverged is not None:
@@ -116,6 +116,9 @@ def _scores(recipe: Recipe, place: Place) -> dict[str, Tensor]:
 
 def connection_scores(net: nn.Module, recipe: Recipe, place: Place) -> dict[str, Tensor]:
     """Return the scores by the method of the recipe, by parameter name."""
+    if recipe.method == SIGNED:
+        names = scores(net, "magnitude", prunable=recipe.prunable)
+        return {name: parameter.detach() for name, parameter in net.named_parameters() if name in names}
     needs_data = recipe.method not in ("random", "magnitude", "lamp", "synflow", "phew")
     return scores(net, recipe.method, data=_scored_data(recipe, place) if needs_data else None, seed=recipe.seed,
                   prunable=recipe.prunable, batch_norm=recipe.batch_norm, progress=False, **_score_arguments(recipe))
@@ -135,8 +138,8 @@ def _score_arguments(recipe: Recipe) -> dict[str, str]:
     if METHODS[recipe.method].score == "snip":
         return {"loss": recipe.score_loss}
     if recipe.score_loss != "labels":
-        raise ArgumentError(f"`score_loss` must be left out with the method {recipe.method!r}; got {recipe.score_loss!r}."
-                            " It is of 'snip', 'iterative-snip' and 'force'.")
+        raise ArgumentError(f"`score_loss` must be left out with the method {recipe.method!r}; got"
+                            f" {recipe.score_loss!r}. It is of 'snip', 'iterative-snip' and 'force'.")
     return {}
 
 

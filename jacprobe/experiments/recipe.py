@@ -12,6 +12,7 @@ from jacprobe.isometry.repairmethods import METHODS as REPAIRS
 from jacprobe.models import model_names
 from jacprobe.pruning.methods import METHODS
 
+SIGNED = "signed-magnitude"
 _CONTROLS = ("shuffled", "random", "rescaled", "reinitialised")
 _SIZED = {"mnist": (1, 28, 28), "fashion-mnist": (1, 28, 28), "cifar-10": (3, 32, 32), "digits": (1, 8, 8)}
 
@@ -29,11 +30,13 @@ class Recipe:
     init, gamma
         A method of `jacprobe.initialize` that needs no argument but `gamma`, the variance of "sg".
     method, score_loss, sparsity, prunable, batch_norm
-        As in `jacprobe.prune`, `score_loss` as `loss` there, for "snip" alone; with `method` None the network stays dense.
+        As in `jacprobe.prune`, `score_loss` as `loss` there, for "snip" alone; with `method` None the network stays
+        dense. "signed-magnitude" keeps the largest weights by their signed values, the negative ones last, as the
+        published curves of magnitude pruning turn out to.
     scored_on, num_scored
         Data whose first `num_scored` training samples give the scores; by default `data`, all of them.
-    pretraining, pretraining_rate
-        Iterations of plain descent, and its rate, before the network is scored.
+    pretraining, pretraining_rate, pretraining_momentum
+        Iterations of descent, its rate, divided by 10 every 20,000, and its momentum, before the network is scored.
     control
         What is made of the mask: "shuffled" or "random" masks of the same counts, "rescaled" or "reinitialised"
         weights, as in `jacprobe.pruning.controls`.
@@ -58,6 +61,7 @@ class Recipe:
     num_scored: int | None = None
     pretraining: int = 0
     pretraining_rate: float = 0.1
+    pretraining_momentum: float = 0.9
     control: str | None = None
     repair: str | None = None
     objective: str = "gram"
@@ -69,14 +73,14 @@ class Recipe:
         self.architecture()
         _check_name("data", self.data, _SIZED)
         _check_name("init", self.init, INITIALISERS)
-        _check_name("method", self.method, METHODS, optional=True)
+        _check_name("method", self.method, (*METHODS, SIGNED), optional=True)
         _check_name("scored_on", self.scored_on, _SIZED, optional=True)
         _check_name("control", self.control, _CONTROLS, optional=True)
         _check_name("repair", self.repair, REPAIRS, optional=True)
         _check_name("reinit", self.reinit, INITIALISERS, optional=True)
         if self.method is None and (self.sparsity or self.control):
-            raise ArgumentError(f"`method` must be given with `sparsity` {self.sparsity} and `control` {self.control!r};"
-                                " got None. Name how to prune, such as 'snip'.")
+            raise ArgumentError(f"`method` must be given with `sparsity` {self.sparsity} and `control`"
+                                f" {self.control!r}; got None. Name how to prune, such as 'snip'.")
         if not 0 <= self.sparsity <= 1:
             raise ArgumentError(f"`sparsity` must lie in [0, 1]; got {self.sparsity!r}. Pass 0.9 for 90 %.")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:

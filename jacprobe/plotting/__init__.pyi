@@ -1,3 +1,4 @@
+from . import paper as paper
 from .artists.contexts import style as style
 from .layers.comparison import comparison_data as comparison_data
 from .layers.comparison import draw_comparison as draw_comparison

@@ -17,9 +17,11 @@ def measure_training(recipe: Recipe, settings: Mapping[str, Any], place: Place) 
     """Return the history: iteration, split, loss, error in %; and in every row what the run came to.
 
     Settings: those of `jacprobe.Training`, and `evaluated` (True): whether validation and test images are evaluated,
-    which curves of the batch loss do not need. Convolutional networks on a GPU
-    are trained in mixed precision unless `precision` says otherwise. `selected` is the iteration of the selected checkpoint, `final_error`
-    its test error in %, `diverged` the iteration where the loss was no number, or missing.
+    which curves of the batch loss do not need. Convolutional networks on a GPU are trained in mixed precision unless
+    `precision` says otherwise.
+
+    `selected` is the iteration of the selected checkpoint, `final_error` its test error in %, `diverged` the iteration
+    where the loss was no number, or missing.
     """
     settings = dict(settings)
     evaluated = settings.pop("evaluated", True)

@@ -17,7 +17,8 @@ from jacprobe.results import Spectrum
 def measure_spectra(recipe: Recipe, settings: Mapping[str, Any], place: Place) -> pd.DataFrame:
     """Return a row per segment with the statistics of its singular values over all inputs.
 
-    Settings: `segments` ("end_to_end"; as `kind` in `jacprobe.spectra`), `num_images` (all images of the training part).
+    Settings: `segments` ("end_to_end"; as `kind` in `jacprobe.spectra`), `num_images` (all images of the training
+    part).
 
     The columns mean, std, min, max and cond are over all values of all inputs, as in the paper; relative_std,
     effective_rank, participation, relative_variance and cond_median do not depend on the scale of the weights. Every

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from jacprobe.experiments.paper import isometryfigures as values
 from jacprobe.experiments.paper import lossfigures as losses
-from jacprobe.experiments.paper.curves import FIVE, at, averaged
-from jacprobe.experiments.paper.item import Item, Rows
+from jacprobe.experiments.paper.curves import FIVE, at, averaged, recipe
+from jacprobe.experiments.paper.item import Figure, Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.verdicts import Claim, ordered
 from jacprobe.experiments.published import published_curves
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _MLPS, _ACTIVATIONS = ("mlp-7-linear", "mlp-7-tanh"), ("linear", "tanh")
 
@@ -46,15 +41,13 @@ FIGURE_4 = Item(
 
 def _magnitude_cells(plan: Plan) -> list[Labelled]:
     """Return the cells of Fig. 6; a linear network diverges at the rate of the others while it is dense."""
-    pretraining = plan.either(10_000, 1_000)
-    sparsities = plan.either(values.SPARSITIES, values._QUICK)
     settings = plan.either({}, {"num_images": 500})
     return [
-        plan.cell("spectra", {"network": network, "seed": seed, "init": "orthogonal", "method": "magnitude",
-                              "sparsity": sparsity / 100, "pretraining": pretraining, "pretraining_rate": rate},
-                  settings, panel=network.rpartition("-")[2], curve="LDI-Mag", x=float(sparsity))
+        plan.cell("spectra", recipe(curve, network, sparsity=sparsity, seed=seed, pretraining_rate=rate,
+                                    pretraining=plan.either(80_000, 1_000)),
+                  settings, panel=network.rpartition("-")[2], curve=curve, x=float(sparsity))
         for network, rate in (("mlp-7-linear", 0.01), ("mlp-7-tanh", 0.1)) for seed in plan.seeds(values.RUNS)
-        for sparsity in sparsities
+        for curve in losses.MAGNITUDE for sparsity in plan.either(values.SPARSITIES, values.QUICK_SPARSITIES)
     ]
 
 
@@ -62,23 +55,25 @@ def _magnitude_claims(rows: Rows, plan: Plan) -> list[Claim]:
     points = averaged(values.statistic_rows(rows, values.STATISTICS), "value")
     claims = []
     for name in _ACTIVATIONS:
-        dense, pruned = at(points, f"{name} mean", "LDI-Mag", 0), at(points, f"{name} mean", "LDI-Mag", 10)
-        known = not (pd.isna(dense) or pd.isna(pruned))
-        claims.append(Claim(f"{name}: the mean changes abruptly between 0 and 10 %",
-                            not 0.8 <= pruned / dense <= 1.25 if known else None,
-                            f"{dense:.3g} at 0 %, {pruned:.3g} at 10 %"))
+        for curve in losses.MAGNITUDE:
+            levels = sorted(set(points["x"]))[:2] or [0, 10]
+            dense, pruned = (at(points, f"{name} mean", curve, x) for x in levels)
+            known = not (pd.isna(dense) or pd.isna(pruned))
+            claims.append(Claim(f"{name}: the mean of {curve} changes abruptly at the first step",
+                                not 0.5 <= pruned / dense <= 2 if known else None,
+                                f"{dense:.3g} at {levels[0]:g} %, {pruned:.3g} at {levels[1]:g} %"))
     return claims
 
 
 FIGURE_6 = Item(
     "figure 6", "singular values after magnitude pruning of a trained network, MLP-7 on MNIST",
     _magnitude_cells,
-    lambda rows, plan: values.value_entries(rows, "6", values.STATISTICS),
+    lambda rows, plan: values.value_entries(rows, "6", values.STATISTICS, comparable=not plan.quick),
     _magnitude_claims,
     lambda rows, plan: values.draw_values(rows, "6", values.STATISTICS, _ACTIVATIONS),
 )
 
-_CURVES_7 = {"mlp-7-relu": losses.SEVEN, "mlp-7-lrelu": (*FIVE, "LDI-Dense")}
+_CURVES_7 = {"mlp-7-relu": losses.EIGHT, "mlp-7-lrelu": (*FIVE, "LDI-Dense")}
 
 
 def _figure_7_claims(rows: Rows, plan: Plan) -> list[Claim]:

@@ -14,9 +14,11 @@ CURVES: dict[str, dict[str, Any]] = {
     "VS-CS": {"init": "vs-l", "method": "snip"},
     "LDI-CS": {"init": "orthogonal", "method": "snip"},
     "LDI-CS-AI": {"init": "orthogonal", "method": "snip", "repair": "paper-sgd", "repair_steps": None},
-    "LDI-Mag": {"init": "orthogonal", "method": "magnitude", "pretraining": 10_000},
+    "LDI-Mag": {"init": "orthogonal", "method": "magnitude", "pretraining": 80_000},
+    "LDI-Mag (signed)": {"init": "orthogonal", "method": "signed-magnitude", "pretraining": 80_000},
     "LDI-Dense": {"init": "orthogonal", "method": None},
 }
+SIGNED = " (signed)"  # of a curve that the paper shows under the name before it
 FIVE = ("LDI-Rand", "LDI-Rand-AI", "VS-CS", "LDI-CS", "LDI-CS-AI")
 SPARSITIES = tuple(range(0, 100, 10))
 
@@ -43,6 +45,17 @@ def averaged(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     return groups.agg(value="mean", se="sem", runs="count").reset_index()
 
 
+def published_name(curve: str) -> str:
+    """Return the name of the published curve that a curve is compared with.
+
+    Examples
+    --------
+    >>> published_name("LDI-Mag (signed)")
+    'LDI-Mag'
+    """
+    return curve.removesuffix(SIGNED)
+
+
 def at(points: pd.DataFrame, panel: str, curve: str, x: float) -> float:
     """Return the value of a point, NaN where there is none."""
     found = points[(points["panel"] == panel) & (points["curve"] == curve) & (points["x"] == x)]["value"]
@@ -54,4 +67,5 @@ def each_point(rows: pd.DataFrame, value: str, published: pd.DataFrame) -> Itera
     known = {(row.panel, row.curve, row.x): row.value for row in published.itertuples()}
     if not rows.empty:
         for key, values in rows.groupby(["panel", "curve", "x"], sort=False)[value]:
-            yield key, values, known.get(key, float("nan"))
+            panel, curve, x = key
+            yield key, values, known.get((panel, published_name(curve), x), float("nan"))

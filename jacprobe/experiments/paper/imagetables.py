@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from jacprobe.experiments.paper.item import Item, Rows
+from jacprobe.experiments.paper.item import Figure, Item, Rows
 from jacprobe.experiments.paper.lossfigures import averaged, first_below, loss_rows
 from jacprobe.experiments.paper.mnisttables import draw_entries, error_entries, errors_of, final_errors
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.verdicts import Claim, Entry, Tolerance, entry, ordered
 from jacprobe.experiments.published import published_curves, published_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RUNS = 5
 TRAINING: dict[str, Any] = {"protocol": "paper", "iterations": 100_000, "rate": 0.1, "drop_every": 25_000,
@@ -228,8 +225,8 @@ def _smoothed(rows: Rows) -> pd.DataFrame:
     return points.assign(value=values)
 
 
-_CROSSINGS = {"LDI-Dense": (900, 4_020, 6_510), "LDI-CS-AIF": (360, 3_300, 7_680), "LDI-CS-AIS": (5_430, 11_370, 18_360),
-              "LDI-CS": (9_150, 16_290, 22_860)}
+_CROSSINGS = {"LDI-Dense": (900, 4_020, 6_510), "LDI-CS-AIF": (360, 3_300, 7_680),
+              "LDI-CS-AIS": (5_430, 11_370, 18_360), "LDI-CS": (9_150, 16_290, 22_860)}
 
 
 def _figure_8_entries(rows: Rows, plan: Plan) -> list[Entry]:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from jacprobe.experiments.paper.curves import FIVE, SPARSITIES, at, averaged, each_point, recipe
-from jacprobe.experiments.paper.item import Item, Rows
+from jacprobe.experiments.paper.item import Figure, Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.verdicts import Claim, Entry, Tolerance, entry, ordered
 from jacprobe.experiments.published import published_curves
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 RUNS, STATISTICS = 10, ("mean", "max", "min", "std")
-_QUICK = (0, 30, 60, 90)
+QUICK_SPARSITIES = (0, 30, 60, 90)
 
 
 def value_cells(networks: Sequence[str], plan: Plan, curves: Sequence[str] = FIVE) -> list[Labelled]:
@@ -26,13 +22,13 @@ def value_cells(networks: Sequence[str], plan: Plan, curves: Sequence[str] = FIV
     return [
         plan.cell("spectra", recipe(curve, network, sparsity=sparsity, seed=seed, **_quick_repair(curve, plan)),
                   settings, panel=network.rpartition("-")[2], curve=curve, x=float(sparsity))
-        for network in networks for seed in plan.seeds(RUNS) for curve in curves
-        for sparsity in plan.either(SPARSITIES, _QUICK)
+        for seed in plan.seeds(RUNS) for network in networks for curve in curves
+        for sparsity in plan.either(SPARSITIES, QUICK_SPARSITIES)
     ]
 
 
 def _quick_repair(curve: str, plan: Plan) -> dict[str, int]:
-    return {"repair_steps": 500} if plan.quick and curve.endswith("-AI") else {}
+    return {"repair_steps": 1_500} if plan.quick and curve.endswith("-AI") else {}
 
 
 def statistic_rows(rows: Rows, statistics: Sequence[str]) -> pd.DataFrame:
@@ -44,13 +40,13 @@ def statistic_rows(rows: Rows, statistics: Sequence[str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def value_entries(rows: Rows, figure: str, statistics: Sequence[str]) -> list[Entry]:
+def value_entries(rows: Rows, figure: str, statistics: Sequence[str], *, comparable: bool = True) -> list[Entry]:
     """Return an entry per point; VS has its wider tolerance, since the published means lie low by chance."""
     found = []
     for (panel, curve, x), values, known in each_point(statistic_rows(rows, statistics), "value",
                                                        published_curves(figure)):
         tolerance = Tolerance(relative=0.15 if curve.startswith("VS") else 0.12)
-        found.append(entry(f"{panel} {curve} {x:g} %", values, known, tolerance))
+        found.append(entry(f"{panel} {curve} {x:g} %", values, known, tolerance, comparable=comparable))
     return found
 
 

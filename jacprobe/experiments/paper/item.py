@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
 
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.verdicts import Claim, Entry
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+Figure = Any  # of matplotlib, which the package of the plots alone imports
 Rows = dict[str, pd.DataFrame]  # by measure, each with the labels of its cells as columns
 
 

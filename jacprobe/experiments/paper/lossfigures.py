@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from jacprobe.experiments.paper.curves import FIVE, at, averaged, recipe
-from jacprobe.experiments.paper.item import Item, Rows
+from jacprobe.experiments.paper.curves import FIVE, at, averaged, published_name, recipe
+from jacprobe.experiments.paper.item import Figure, Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.verdicts import Claim, Entry, Tolerance, entry, ordered
 from jacprobe.experiments.published import published_curves
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RUNS = 10
 # plain descent: with momentum 0.9 the published losses would be those of a third of the iterations
 _DESCENT = {"protocol": "clean", "momentum": 0.0, "rate": 0.1, "drop_every": 20_000, "evaluated": False}
 EARLY = {**_DESCENT, "iterations": 500, "log_every": 10}
 LONG = {**_DESCENT, "iterations": 30_000, "log_every": 500}
-SEVEN = (*FIVE, "LDI-Mag", "LDI-Dense")
+MAGNITUDE = ("LDI-Mag", "LDI-Mag (signed)")  # as the text says, and as the published curves are
+EIGHT = (*FIVE, *MAGNITUDE, "LDI-Dense")
 
 
 def loss_cells(curves: Mapping[str, Sequence[str]], settings: Mapping[str, Any], plan: Plan) -> list[Labelled]:
@@ -36,8 +34,8 @@ def loss_cells(curves: Mapping[str, Sequence[str]], settings: Mapping[str, Any],
     for network, names in curves.items():
         for seed in plan.seeds(RUNS):
             for curve in names:
-                changes = {"repair_steps": 500} if plan.quick and curve.endswith("-AI") else {}
-                changes |= {"pretraining": 2_000} if plan.quick and curve == "LDI-Mag" else {}
+                changes = {"repair_steps": 1_500} if plan.quick and curve.endswith("-AI") else {}
+                changes |= {"pretraining": 2_000} if plan.quick and curve in MAGNITUDE else {}
                 cells.append(plan.cell("training", recipe(curve, network, sparsity=90, seed=seed, **changes), settings,
                                        panel=network.rpartition("-")[2], curve=curve))
     return cells
@@ -72,7 +70,7 @@ def crossing_entries(rows: Rows, figure: str, curves: Mapping[str, Sequence[str]
             runs = int(points[(points["panel"] == panel) & (points["curve"] == curve)]["runs"].max() or 0) if len(
                 points) else 0
             made = entry(f"{panel} {curve}: first iteration below 1", [] if pd.isna(value) else [value],
-                         first_below(known, panel, curve, 1.0), Tolerance(relative=0.25, absolute=tick))
+                         first_below(known, panel, published_name(curve), 1.0), Tolerance(relative=0.25, absolute=tick))
             found.append(Entry(**{**made.__dict__, "runs": runs}))
     return found
 
@@ -88,7 +86,8 @@ def point_entries(rows: Rows, figure: str, statistics: Sequence[str], xs: Sequen
                 for x in xs:
                     values = () if measured.empty else measured[
                         (measured["panel"] == panel) & (measured["curve"] == curve) & (measured["x"] == x)]["value"]
-                    found.append(entry(f"{panel} {curve} at {x:g}", values, at(known, panel, curve, x), tolerance))
+                    published = at(known, panel, published_name(curve), x)
+                    found.append(entry(f"{panel} {curve} at {x:g}", values, published, tolerance))
     return found
 
 
@@ -124,10 +123,10 @@ def draw_losses(rows: Rows, figure: str, statistics: Sequence[str], activations:
         columns=2, width=6.85)
 
 
-CURVES_2B = {"mlp-7-linear": FIVE, "mlp-7-tanh": SEVEN}
+CURVES_2B = {"mlp-7-linear": FIVE, "mlp-7-tanh": EIGHT}
 ORDERS_2B = {
     "linear loss": [["LDI-Rand"], ["VS-CS", "LDI-CS"], ["LDI-Rand-AI", "LDI-CS-AI"]],
-    "tanh loss": [["LDI-Rand", "LDI-Mag"], ["VS-CS", "LDI-CS"], ["LDI-Rand-AI"], ["LDI-CS-AI"], ["LDI-Dense"]],
+    "tanh loss": [["LDI-Rand", "LDI-Mag (signed)"], ["VS-CS", "LDI-CS"], ["LDI-Rand-AI"], ["LDI-CS-AI"], ["LDI-Dense"]],
 }
 FIGURE_2B = Item(
     "figure 2b", "early training loss at 90 % sparsity, MLP-7 on MNIST, plain descent",
@@ -137,7 +136,7 @@ FIGURE_2B = Item(
     lambda rows, plan: draw_losses(rows, "2b", ["loss"], ["linear", "tanh"], plan),
 )
 
-CURVES_5 = {"mlp-7-tanh": ("LDI-Rand", "LDI-Mag", "LDI-CS")}
+CURVES_5 = {"mlp-7-tanh": ("LDI-Rand", *MAGNITUDE, "LDI-CS")}
 
 
 def _figure_5_entries(rows: Rows, plan: Plan) -> list[Entry]:
@@ -150,7 +149,8 @@ def _figure_5_claims(rows: Rows, plan: Plan) -> list[Claim]:
     points = averaged(loss_rows(rows, ["loss"]), "value")
     firsts = {curve: first_below(points, "tanh loss", curve, 1.0) for curve in CURVES_5["mlp-7-tanh"]}
     return [ordered("tanh: random and magnitude masks take far longer to a loss below 1 than connection sensitivity",
-                    {"the quicker of LDI-Rand and LDI-Mag": min(firsts["LDI-Rand"], firsts["LDI-Mag"]),
+                    {"the quicker of LDI-Rand and LDI-Mag (signed)": min(firsts["LDI-Rand"],
+                                                                          firsts["LDI-Mag (signed)"]),
                      "3 times LDI-CS": 3 * firsts["LDI-CS"]}, detail="{:.0f}")]
 
 

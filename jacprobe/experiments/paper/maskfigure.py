@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from jacprobe.experiments.measures.layers import unpacked
-from jacprobe.experiments.paper.item import Item, Rows
+from jacprobe.experiments.paper.item import Figure, Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.verdicts import Claim, Entry, Tolerance, entry
 from jacprobe.experiments.published import published_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _LAYERS = [f"fc{index}" for index in range(2, 7)]
 _SPARSITIES = (10, 30, 50, 70, 90)

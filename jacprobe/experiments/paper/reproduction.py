@@ -108,8 +108,8 @@ def compute(item: Item, plan: Plan, folder: str | os.PathLike, *, data_root: str
     settings = {"runs": len({cell.labels["run"] for cell in cells}), "quick": plan.quick, **plan.changes,
                 "device": kind, "computed": outcome.done, "found": outcome.skipped,
                 "seconds": round(perf_counter() - start), **environment()}
-    failures = pd.concat([store.failures([cell.cell for cell in here]), pd.DataFrame({"error": list(missing.values())})],
-                         ignore_index=True)
+    unread = pd.DataFrame({"error": list(missing.values())})
+    failures = pd.concat([store.failures([cell.cell for cell in here]), unread], ignore_index=True)
     together = [found.assign(measure=measure) for measure, found in rows.items()]
     return PaperResult(item.name, item.title, pd.concat(together, ignore_index=True) if together else pd.DataFrame(),
                        entry_table(item.entries(rows, plan)), claim_table(item.claims(rows, plan)), settings, failures,

@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from jacprobe.atomic import atomic_path, check_output
+from jacprobe.experiments.paper.item import Figure
 from jacprobe.experiments.paper.verdicts import DIFFERS, MATCH, UNPUBLISHED
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 @dataclass(frozen=True, eq=False)
 class PaperResult:

@@ -47,7 +47,8 @@ def _parquet(cell: Cell, frame: pd.DataFrame) -> bytes:
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
         raise ArgumentError(f"`measure` must return columns of one type each; {' '.join(str(error).split())} of"
                             f" {cell!r}. Use numbers and texts.") from error
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"jacprobe.cell": cell.text.encode()})
+    facts = json.dumps(_document(cell)).encode()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"jacprobe.cell": facts})
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table, buffer, write_page_checksum=True)
     return buffer.getvalue()
@@ -71,7 +72,7 @@ def read_frame(path: Path) -> tuple[Cell, pyarrow.Table]:
 
 def write_failure(cell: Cell, failure: Failure, path: Path) -> None:
     """Write why a cell failed, in place of an earlier reason."""
-    document = {"measure": cell.measure, "settings": dict(cell.settings), **failure._asdict()}
+    document = {**_document(cell), **failure._asdict()}
     with atomic_path(path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
@@ -91,6 +92,10 @@ def read_failure(path: Path) -> tuple[Cell, Failure]:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, error) from error
+
+
+def _document(cell: Cell) -> dict:
+    return {"measure": cell.measure, "settings": dict(cell.settings)}  # in the order in which they were given
 
 
 def _damaged(path: Path, why: Exception) -> DataError:

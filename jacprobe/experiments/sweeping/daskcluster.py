@@ -68,7 +68,7 @@ def _client(stack: ExitStack, jobs: int | None, address: str | None) -> Client:
 
     if address is None:
         address = stack.enter_context(LocalCluster(n_workers=jobs, threads_per_worker=1, memory_limit=None,
-                                                   dashboard_address=None, silence_logs="CRITICAL"))
+                                                   dashboard_address=":0", silence_logs="CRITICAL"))
         return stack.enter_context(Client(address, set_as_default=False))
     try:
         check_answers(*get_address_host_port(address))

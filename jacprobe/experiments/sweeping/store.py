@@ -74,9 +74,20 @@ class Store:
         elif not resume:
             raise ArgumentError(f"`folder` must be new or empty; {str(folder)!r} holds a sweep. Choose another folder,"
                                 " or continue it with resume=True.")
-        before = _read(folder)
-        _check_same(folder, before, now)
-        return cls(folder, before["facts"], before["identity"])
+        _check_same(folder, _read(folder), now)
+        return cls.read(folder)
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike) -> Store:
+        """Return the store that is in `folder`, whatever made it.
+
+        Raises
+        ------
+        DataError
+            There is none.
+        """
+        found = _read(Path(folder))
+        return cls(Path(folder), found["facts"], found["identity"])
 
     def done(self, cell: Cell) -> bool:
         """Whether `cell` is recorded."""
@@ -194,7 +205,8 @@ def _read(folder: Path) -> dict[str, Any]:
             raise ValueError("its facts are not a mapping")
         return found
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"`{folder / _FILE}` must be the facts of a sweep; {error}. Choose another folder.") from error
+        raise DataError(f"`{folder / _FILE}` must be the facts of a sweep; {error}. Choose another"
+                        " folder.") from error
 
 
 def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.artist import Artist
@@ -30,6 +31,7 @@ def finished(
         found = {label: found[label] for label in [*order, *found]}
         room, widest = 72 * figure.get_figwidth(), max(len(line) for label in found for line in label.split("\n"))
         columns = max(1, min(len(found), int(room / ((0.55 * widest + 3.5) * font)), 6))
+        columns = math.ceil(len(found) / math.ceil(len(found) / columns))  # as many in each line
         figure.legend(list(found.values()), list(found), loc="outside lower center", frameon=False, fontsize=font,
                       ncols=columns, handlelength=1.6, handletextpad=0.5, columnspacing=1.4)
     if title is not None:

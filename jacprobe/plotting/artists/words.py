@@ -32,9 +32,12 @@ def plain_number(value: float, _position: int = 0, form: str = "g") -> str:
 
     Examples
     --------
-    >>> [plain_number(value) for value in (0.5, 1e-5, 2e10)]
-    ['0.5', '1e-5', '2e10']
+    >>> [plain_number(value) for value in (0.5, 2.5e-4, 1e-5, 2e10)]
+    ['0.5', '2.5e-4', '1e-5', '2e10']
     """
+    if form == "g" and 0 < abs(value) < 1e-3:  # all small numbers on an axis are of one kind
+        mantissa, exponent = f"{value:e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:{form}}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 

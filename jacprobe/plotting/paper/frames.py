@@ -51,7 +51,8 @@ def value_axis(ax: Axes, *, label: str, font: float) -> None:
     exponent = math.floor(math.log10(largest)) if largest > 0 and not 1e-3 <= largest < 1e5 else 0
     if exponent:
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 10.0**exponent:.4g}"))
-    text = two_lines(f"{label}{times_ten(exponent)}", room=0.75 * 72 * inches, font=font)  # a layout takes its share yet
+    room = 0.75 * 72 * inches  # a layout takes its share yet
+    text = two_lines(f"{label}{times_ten(exponent)}", room=room, font=font)
     ax.set_ylabel(text, fontsize=font, labelpad=0.4 * font)
 
 

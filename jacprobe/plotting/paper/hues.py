@@ -25,7 +25,7 @@ def _mark(index: int, marker: str, hollow: str = "") -> Mark:
     return Mark(CYCLE[index], marker, hollow or marker)
 
 
-# The first seven are those of Fig. 2; the others have no marker or another colour there, or are not in it.
+# The first seven have their colours, and the first five their markers, from Fig. 2.
 CURVES = {
     "LDI-Rand": _mark(0, "o"),
     "LDI-Rand-AI": _mark(1, "^"),
@@ -36,7 +36,8 @@ CURVES = {
     "LDI-Dense": _mark(6, "v"),
     "LDI-CS-AIF": _mark(4, "d"),  # the same repair as LDI-CS-AI, by its full name
     "LDI-CS-AIS": _mark(9, "P"),
-    "Reference": _mark(4, "o"),  # of Fig. 3, whose names are no curves
+    "Reference": _mark(4, "o"),  # of Fig. 3; Table 6 calls it the base
+    "Base": _mark(4, "o"),
     "Equivalent 1": _mark(3, "^"),
     "Equivalent 2": _mark(2, "D"),
     "Equivalent 3": _mark(0, "s"),

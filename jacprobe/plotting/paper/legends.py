@@ -42,18 +42,25 @@ def legend_below(figure: Figure, curves: dict[str, Artist], kinds: dict[str, Art
     entries, keys = [(legend_text(name), handle) for name, handle in curves.items()], list(kinds.items())
     handle = _HANDLE if any(isinstance(h, Patch) or h.get_linestyle() != "None" for h in curves.values()) else _POINT
     room = 72 * figure.get_figwidth() - font
-    for columns in range(len(entries) + len(keys), 0, -1):
-        cells = _cells(entries, keys, columns)
-        if _width(cells, columns, font, handle) <= room:
-            break
-    if entries and columns < len(entries):  # rows as equal as can be: 3 + 2 rather than 4 + 1
-        columns = max(math.ceil(len(entries) / math.ceil(len(entries) / columns)), min(len(keys), columns))
-        cells = _cells(entries, keys, columns)
+    columns = _columns(entries, keys, font, handle, room)
+    cells = _cells(entries, keys, columns)
     order = [cell for column in range(columns) for cell in cells[column::columns]]  # a legend fills column by column
     figure.legend([handle for _, handle in order], [label for label, _ in order], loc="outside lower center",
                   frameon=False, fontsize=font, ncols=columns, handlelength=handle, handletextpad=_PAD,
                   columnspacing=_GAP, borderaxespad=0.4, labelspacing=0.35)
     return (1.45 * math.ceil(len(cells) / columns) + 1) * font / 72
+
+
+def _columns(entries: list[tuple[str, Artist]], keys: list[tuple[str, Artist]], font: float, handle: float,
+             room: float) -> int:
+    """Return how many columns fit, and no more than make rows of entries as equal as can be: 3 + 2, not 4 + 1."""
+    most = len(entries) + len(keys)
+    fitting = [n for n in range(1, most + 1) if _width(_cells(entries, keys, n), n, font, handle) <= room] or [1]
+    columns = max(fitting)
+    if not entries or columns >= len(entries):
+        return columns
+    equal = max(math.ceil(len(entries) / math.ceil(len(entries) / columns)), min(len(keys), columns))
+    return equal if equal in fitting else columns
 
 
 def _cells(entries: list[tuple[str, Artist]], keys: list[tuple[str, Artist]], columns: int) -> list[tuple[str, Artist]]:

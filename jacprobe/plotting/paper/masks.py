@@ -37,8 +37,8 @@ def plot_paper_masks(
     Parameters
     ----------
     masks
-        By network, then by ``(sparsity, layer)``: bool arrays or tensors, True = kept. A row per sparsity, a column per
-        layer.
+        By network, then by ``(sparsity in %, layer)``: bool arrays or tensors, True = kept. A row per sparsity, a
+        column per layer.
     scores
         By network, then by layer: connection sensitivities, arrays or tensors of any shape; None for masks alone.
     ceiling
@@ -60,8 +60,8 @@ def plot_paper_masks(
     Raises
     ------
     DtypeError, ShapeError, ArgumentError, NonFiniteError
-        There is no mask; a mask is not bool or is empty; a sparsity lies outside [0, 1]; scores are no numbers, empty,
-        negative, NaN or infinite; `ceiling`, `points`, `columns` or a size is not positive.
+        There is no mask; a mask is not bool or is empty; a sparsity lies outside [0, 100]; scores are no numbers,
+        empty, negative, NaN or infinite; `ceiling`, `points`, `columns` or a size is not positive.
 
     References
     ----------
@@ -70,7 +70,7 @@ def plot_paper_masks(
     Examples
     --------
     >>> import numpy as np
-    >>> figure = plot_paper_masks({"tanh": {(0.5, 2): np.eye(4) > 0, (0.9, 2): np.eye(4) > 1}},
+    >>> figure = plot_paper_masks({"tanh": {(50, 2): np.eye(4) > 0, (90, 2): np.eye(4) > 1}},
     ...                           {"tanh": {2: np.full((4, 4), 1e-5)}})
     >>> [ax.get_title() for ax in figure.axes], len(figure.axes[0].images)
     (['tanh', 'tanh'], 2)

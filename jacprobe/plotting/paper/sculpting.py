@@ -17,7 +17,7 @@ from jacprobe.plotting.paper.hues import Mark, marks_of
 from jacprobe.plotting.paper.legends import kind_handles, legend_below
 from jacprobe.plotting.paper.tables import check_errors, check_finite, check_table, is_empty, number_column
 
-REFERENCE = "Reference"
+REFERENCE = ("Reference", "Base")
 
 
 def plot_paper_sculpting(
@@ -33,13 +33,13 @@ def plot_paper_sculpting(
     Parameters
     ----------
     measured
-        Columns category, sparsity (in [0, 1]) and error (in %), a row per network; se, if there is one, is the standard
-        error. The paper's categories are "Reference", "Equivalent 1", "Equivalent 2" and "Equivalent 3". A network
-        whose error is NaN or infinite is not drawn.
+        Columns group, sparsity and error, both in %, a row per network; se, if there is one, is the standard error. The
+        paper's groups are "Reference" or "Base", "Equivalent 1", "Equivalent 2" and "Equivalent 3". A network whose
+        error is NaN or infinite is not drawn.
     published
         The same without se, or None.
     palette
-        Colours by category, instead of the paper's.
+        Colours by group, instead of the paper's.
     width, height
         Of the figure, in inches. A column of a paper is 3.3 wide.
 
@@ -51,7 +51,7 @@ def plot_paper_sculpting(
     Raises
     ------
     DtypeError, ArgumentError, NonFiniteError
-        A table is no DataFrame or lacks a column, `measured` is empty, a sparsity lies outside [0, 1], an se is
+        A table is no DataFrame or lacks a column, `measured` is empty, a sparsity lies outside [0, 100], an se is
         negative; a colour, `width` or `height` is out of its domain.
 
     References
@@ -60,14 +60,14 @@ def plot_paper_sculpting(
 
     Examples
     --------
-    >>> networks = pd.DataFrame({"category": ["Reference", "Equivalent 1"], "sparsity": [0, 0.748],
+    >>> networks = pd.DataFrame({"group": ["Reference", "Equivalent 1"], "sparsity": [0, 74.8],
     ...                          "error": [8.046, 7.618]})
     >>> plot_paper_sculpting(networks).axes[0].get_xlabel()
     'sparsity, %'
     """
     ours = _networks(measured, "measured")
     theirs = ours[:0] if is_empty(published) else _networks(published, "published")
-    marks = marks_of([*ours["category"], *theirs["category"]], palette)
+    marks = marks_of([*ours["group"], *theirs["group"]], palette)
     figure, (ax,), font = panel_figure(1, columns=None, width=width, aspect=0.72)
     _draw_networks(ax, ours, marks, font, filled=True)
     _draw_networks(ax, theirs, marks, font, filled=False)
@@ -83,24 +83,25 @@ def plot_paper_sculpting(
 
 
 def _networks(frame: object, name: str) -> pd.DataFrame:
-    """Return category, sparsity in %, error and se of `frame`, checked; an infinite error becomes NaN."""
-    check_table(frame, ["category", "sparsity", "error"], name)
-    table = frame[["category"]].astype(str)
+    """Return group, sparsity, error and se of `frame`, checked; an infinite error becomes NaN."""
+    check_table(frame, ["group", "sparsity", "error"], name)
+    table = frame[["group"]].astype(str)
     for column in ("sparsity", "error", "se"):
         table[column] = number_column(frame, column, name) if column in frame else np.nan
     check_finite(table, "sparsity", name)
     check_errors(table, name)
-    wrong = table["sparsity"][(table["sparsity"] < 0) | (table["sparsity"] > 1)]
+    wrong = table["sparsity"][(table["sparsity"] < 0) | (table["sparsity"] > 100)]
     if len(wrong):
-        raise ArgumentError(f"`{name}` must hold sparsities in [0, 1]; got {wrong.iloc[0]:g}. Write 0.9 for 90 %.")
-    return table.assign(sparsity=100 * table["sparsity"]).replace([np.inf, -np.inf], np.nan)
+        raise ArgumentError(f"`{name}` must hold sparsities in [0, 100]; got {wrong.iloc[0]:g}. Write 90 for "
+                            "90 %.")
+    return table.replace([np.inf, -np.inf], np.nan)
 
 
 def _draw_networks(ax: Axes, table: pd.DataFrame, marks: Mapping[str, Mark], font: float, *, filled: bool) -> None:
-    for name, part in table.groupby("category", sort=False):
+    for name, part in table.groupby("group", sort=False):
         mark, known = marks[name], part["se"].notna() & part["error"].notna()
         label = name if filled else f"_published {name}"
-        if name == REFERENCE and part["error"].notna().any():
+        if name in REFERENCE and part["error"].notna().any():
             ax.axhline(part["error"].mean(), color=mark.color, linewidth=font / 11, alpha=0.6, zorder=1.5,
                        linestyle="-" if filled else (0, (3.2, 1.6)), label=f"_line of {label}")
         if filled and known.any():

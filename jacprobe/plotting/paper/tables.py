@@ -63,8 +63,9 @@ def check_finite(table: pd.DataFrame, column: str, name: str) -> None:
                              "Drop such rows first.")
 
 
-def check_errors(table: pd.DataFrame, name: str) -> None:
-    """Check that no standard error is negative."""
+def check_errors(table: pd.DataFrame, name: str, *, column: str = "se") -> None:
+    """Check that no standard error is negative; `column` is its name in `name`."""
     if (table["se"] < 0).any():
-        raise ArgumentError(f"`{name}` must hold standard errors of at least 0 in 'se'; got {table['se'].min():g}. "
+        least = table["se"].min()
+        raise ArgumentError(f"`{name}` must hold standard errors of at least 0 in {column!r}; got {least:g}. "
                             "Leave the column out where there is one run.")

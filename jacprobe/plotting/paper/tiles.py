@@ -30,17 +30,16 @@ def mask_tiles(masks: Mapping[tuple[float, object], object]) -> Tiles:
     if not masks:
         raise ArgumentError("`masks` must hold at least one mask of each network; got none. Prune it first.")
     for key in masks:
-        if not isinstance(key, tuple) or len(key) != 2 or not _is_share(key[0]):
-            raise ArgumentError(f"`masks` must have keys (sparsity in [0, 1], layer); got {key!r}. "
-                                "Write (0.9, 'fc2') for 90 %.")
+        if not isinstance(key, tuple) or len(key) != 2 or not _is_percentage(key[0]):
+            raise ArgumentError(f"`masks` must have keys (sparsity in %, layer); got {key!r}. Write (90, 'fc2').")
     sparsities = tuple(sorted({sparsity for sparsity, _ in masks}))
     layers = tuple(dict.fromkeys(str(layer) for _, layer in masks))
     pictures = {(sparsities.index(s), layers.index(str(layer))): _picture(mask) for (s, layer), mask in masks.items()}
     return Tiles(sparsities, layers, pictures)
 
 
-def _is_share(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= 1
+def _is_percentage(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= 100
 
 
 def _picture(mask: object) -> np.ndarray:
@@ -68,7 +67,7 @@ def draw_tiles(ax: Axes, tiles: Tiles, *, font: float) -> None:
     ax.grid(visible=False)
     ax.set(xlim=(-_GAP / 2, columns + _GAP / 2), ylim=(rows + _GAP / 2, -_GAP / 2))
     ax.set_xticks(np.arange(columns) + 0.5, tiles.layers, parse_math=False)
-    ax.set_yticks(np.arange(rows) + 0.5, [f"{100 * sparsity:.4g}" for sparsity in tiles.sparsities])
+    ax.set_yticks(np.arange(rows) + 0.5, [f"{sparsity:.4g}" for sparsity in tiles.sparsities])
     ax.tick_params(length=0)
     ax.set_xlabel("layer", fontsize=font, labelpad=0.3 * font)
     ax.set_ylabel("sparsity, %", fontsize=font, labelpad=0.4 * font)

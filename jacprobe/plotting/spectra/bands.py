@@ -15,6 +15,7 @@ from jacprobe.plotting.artists.sizes import Sizes
 from jacprobe.plotting.artists.ticks import padded
 from jacprobe.plotting.spectra.distribution import Distribution
 from jacprobe.plotting.spectra.gauge import draw_gauge
+from jacprobe.plotting.spectra.panels import Look
 from jacprobe.results.spectrum import BAND_CONFIDENCE
 from jacprobe.theory.spectrallaw import SpectralLaw
 
@@ -36,7 +37,7 @@ def line_of(distribution: Distribution, color: object, text: str) -> dict[str, o
     return {"color": color, "linewidth": 1.4, "linestyle": style, "zorder": 2.5, "label": text}
 
 
-def finish_panel(ax: Axes, found: Mapping[str, Distribution], colors: Mapping[str, object], sizes: Sizes, *,
+def finish_panel(ax: Axes, found: Mapping[str, Distribution], look: Look, sizes: Sizes, *,
                  law: SpectralLaw | None = None, over_inputs: bool = False) -> None:
     """Say in the legend and on `ax` what is not exact or missing, and draw the bars of zeros at its right.
 
@@ -44,19 +45,13 @@ def finish_panel(ax: Axes, found: Mapping[str, Distribution], colors: Mapping[st
     """
     if over_inputs and any(one.is_exact and one.spectrum.num_inputs > 1 for one in found.values()):
         ax.fill_between([], [], facecolor=to_rgba(QUIET, 0.3), edgecolor=QUIET, linewidth=0.5, label=SPREAD)
-    _name_labels(ax, found)
-    _say_missing(ax, found, sizes)
-    draw_gauge(ax, found, colors, sizes, law)
-
-
-def _name_labels(ax: Axes, found: Mapping[str, Distribution]) -> None:
-    estimates = [one.spectrum for one in found.values() if one.is_estimated]
+    estimated = any(one.is_estimated for one in found.values())
     confidence = min((one.spectrum.confidence for one in found.values() if one.is_bounded), default=None)
-    name_labels(ax,
-                estimated=estimate_text(estimates, f"estimated, {100 * BAND_CONFIDENCE:.0f} % band")
-                if estimates else "",
-                bounded="" if confidence is None else
-                "bounded" if confidence == 1 else f"bounded ({100 * confidence:.4g} %)")
+    bounded = "" if confidence is None else "bounded" + (f" ({100 * confidence:.4g} %)" if confidence < 1 else "")
+    text = estimate_text(look.estimates, f"estimated, {100 * BAND_CONFIDENCE:.0f} % band")
+    name_labels(ax, estimated=text if estimated else "", bounded=bounded)
+    _say_missing(ax, found, sizes)
+    draw_gauge(ax, found, look.colors, sizes, law)
 
 
 def _say_missing(ax: Axes, found: Mapping[str, Distribution], sizes: Sizes) -> None:

@@ -20,15 +20,7 @@ from jacprobe.plotting.spectra.bands import THEORY, draw_band, finish_panel, lin
 from jacprobe.plotting.spectra.distribution import Distribution
 from jacprobe.plotting.spectra.laws import Theory, check_theory, distance_text, distances_text
 from jacprobe.plotting.spectra.panels import Look, common_limits, panel_figure
-from jacprobe.plotting.spectra.segments import (
-    ManySpectra,
-    OneSpectrum,
-    Panel,
-    check_panels,
-    colors_by_set,
-    one_panel,
-    sets_of,
-)
+from jacprobe.plotting.spectra.segments import ManySpectra, OneSpectrum, Panel, check_panels, one_panel, sets_of
 from jacprobe.plotting.spectra.spectrumdata import grid_of, is_log
 from jacprobe.results import Spectrum
 from jacprobe.theory.spectrallaw import SpectralLaw
@@ -92,7 +84,8 @@ def draw_ecdf(
     """
     panel = one_panel(spectra)
     laws = check_theory(theory, [panel.segment])
-    look = Look(is_log([panel], log), check_epsilon(epsilon, {}), colors_by_set([panel], color), line, label)
+    epsilon = check_epsilon(epsilon, {})
+    look = Look.of([panel], log=is_log([panel], log), epsilon=epsilon, color=color, label=label, shape=line)
     ax = axes_of(ax)
     _draw(ax, panel, look, laws.get(panel.segment), _limits(panel, look.epsilon, log=look.log))
     return ax
@@ -133,7 +126,7 @@ def plot_ecdf(
     """
     panels = check_panels(results, "results", segments)
     laws = check_theory(theory, [panel.segment for panel in panels], results)
-    look = Look(is_log(panels, log), check_epsilon(epsilon, sets_of(results)), colors_by_set(panels))
+    look = Look.of(panels, log=is_log(panels, log), epsilon=check_epsilon(epsilon, sets_of(results)))
     limits = iter(common_limits([_limits(panel, look.epsilon, log=look.log) for panel in panels], shared=share))
     alone = len(panels) == 1
 
@@ -239,4 +232,4 @@ def _draw(ax: Axes, panel: Panel, look: Look, law: SpectralLaw | None, limits: t
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     value_ticks(ax, log=look.log, font=sizes.font, along="x")
-    finish_panel(ax, found, look.colors, sizes, law=law, over_inputs=True)
+    finish_panel(ax, found, look, sizes, law=law, over_inputs=True)

@@ -42,8 +42,9 @@ def draw_gauge(
             continue
         strip.bar(index, zeros, 0.84, color=[colors[name]], label="zeros")
         strip.bar(index, under, 0.84, bottom=zeros, color=[colors[name]], alpha=PALE, label="under floor")
-        inside = zeros > 0.7
-        strip.text(index, zeros - 0.02 if inside else min(zeros + under + 0.02, 0.85), percent(zeros), ha="center",
+        inside, top = zeros > 0.7, zeros + under
+        top = max(top, expected) if expected < top + 0.1 else top  # the number stands above the line of the theory
+        strip.text(index, zeros - 0.02 if inside else min(top + 0.02, 0.85), percent(zeros), ha="center",
                    va="top" if inside else "bottom", fontsize=sizes.font - 1.5, color="white" if inside else INK)
     if expected:
         strip.axhline(expected, color=INK, linestyle="--", linewidth=1, label="theory")

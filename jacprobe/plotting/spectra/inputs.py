@@ -21,15 +21,7 @@ from jacprobe.plotting.spectra.bands import finish_panel, view_limits
 from jacprobe.plotting.spectra.distribution import Distribution
 from jacprobe.plotting.spectra.inputsdata import CRITERIA, check_criterion, inputs_table
 from jacprobe.plotting.spectra.panels import Look, common_limits, panel_figure
-from jacprobe.plotting.spectra.segments import (
-    ManySpectra,
-    OneSpectrum,
-    Panel,
-    check_panels,
-    colors_by_set,
-    one_panel,
-    sets_of,
-)
+from jacprobe.plotting.spectra.segments import ManySpectra, OneSpectrum, Panel, check_panels, one_panel, sets_of
 from jacprobe.plotting.spectra.spectrumdata import is_log
 
 _NAMED = 10  # inputs up to which each has its index below it
@@ -90,7 +82,8 @@ def draw_inputs(
     """
     panel = one_panel(spectra)
     check_criterion(worst)
-    look = Look(is_log([panel], log), check_epsilon(epsilon, {}), colors_by_set([panel], color), line, label)
+    epsilon = check_epsilon(epsilon, {})
+    look = Look.of([panel], log=is_log([panel], log), epsilon=epsilon, color=color, label=label, shape=line)
     ax = axes_of(ax)
     tables = _tables(panel, worst, look.epsilon)
     text = _worst(tables, worst)
@@ -136,7 +129,7 @@ def plot_inputs(
     """
     panels = check_panels(results, "results", segments)
     check_criterion(worst)
-    look = Look(is_log(panels, log), check_epsilon(epsilon, sets_of(results)), colors_by_set(panels))
+    look = Look.of(panels, log=is_log(panels, log), epsilon=check_epsilon(epsilon, sets_of(results)))
     found = [_tables(panel, worst, look.epsilon) for panel in panels]
     limits = common_limits([_limits(tables, look) for tables in found], shared=share)
     plans = iter(zip(found, limits, strict=True))
@@ -209,7 +202,7 @@ def _draw(ax: Axes, panel: Panel, look: Look, tables: Mapping[str, pd.DataFrame]
     if num_inputs <= _NAMED and len(tables) == 1:
         (table,) = tables.values()
         ax.set_xticks(np.arange(len(table)) + 0.5, table["input"].astype(str), fontsize=sizes.font)
-    finish_panel(ax, found, look.colors, sizes)
+    finish_panel(ax, found, look, sizes)
 
 
 def _count(num_inputs: int) -> str:

@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from jacprobe.plotting.artists.figures import PAGE, blank_figure, figure_width, grid_axes
 from jacprobe.plotting.artists.legends import finished
 from jacprobe.plotting.artists.words import elide, legend_text
-from jacprobe.plotting.spectra.segments import Panel
+from jacprobe.plotting.spectra.segments import Panel, colors_by_set
+from jacprobe.results import Spectrum
+from jacprobe.results.order import merged_order
 
 _LEAST, _MOST = 1.5, 2.4  # inches, the width of a panel
 _SMALLEST = 1.1  # where there are many
@@ -26,8 +28,16 @@ class Look(NamedTuple):
     log: bool
     epsilon: float
     colors: Mapping[str, object]
-    shape: Mapping[str, object] = {}  # forwarded to the artist of the values
-    label: str | None = None
+    estimates: Sequence[Spectrum]
+    shape: Mapping[str, object]  # forwarded to the artist of the values
+    label: str | None
+
+    @classmethod
+    def of(cls, panels: Sequence[Panel], *, log: bool, epsilon: float, color: object = None, label: str | None = None,
+           shape: Mapping[str, object] | None = None) -> Look:
+        """Return the look of all `panels`, whose estimates have one entry in the legend."""
+        estimates = [s for panel in panels for s in panel.spectra.values() if s.density is not None]
+        return cls(log, epsilon, colors_by_set(panels, color), estimates, shape or {}, label)
 
     def text(self, name: str) -> str:
         """Return what the legend says of a set, literally; a set alone is "measured"."""
@@ -65,7 +75,7 @@ def panel_figure(
         figure.supylabel(axes[0].get_ylabel(), fontsize=font)
         for ax in axes:
             ax.set_ylabel("")
-    return finished(axes, title=title, font=font)
+    return finished(axes, title=title, font=font, first=merged_order(panel.spectra for panel in panels))
 
 
 def _head(ax: Axes, name: str, note: str, *, room: float) -> None:

@@ -19,15 +19,7 @@ from jacprobe.plotting.artists.ticks import value_ticks
 from jacprobe.plotting.spectra.bands import draw_band, finish_panel, line_of, view_limits
 from jacprobe.plotting.spectra.distribution import Distribution
 from jacprobe.plotting.spectra.panels import Look, common_limits, panel_figure
-from jacprobe.plotting.spectra.segments import (
-    ManySpectra,
-    OneSpectrum,
-    Panel,
-    check_panels,
-    colors_by_set,
-    one_panel,
-    sets_of,
-)
+from jacprobe.plotting.spectra.segments import ManySpectra, OneSpectrum, Panel, check_panels, one_panel, sets_of
 from jacprobe.results import Spectrum
 
 _PLACES = 2001  # at which the band of an estimate is inverted
@@ -86,7 +78,7 @@ def draw_scree(
     [[3.0, 2.0, 1.0, 0.0]]
     """
     panel = one_panel(spectra)
-    look = Look(log, check_epsilon(epsilon, {}), colors_by_set([panel], color), line, label)
+    look = Look.of([panel], log=log, epsilon=check_epsilon(epsilon, {}), color=color, label=label, shape=line)
     ax = axes_of(ax)
     _draw(ax, panel, look, _limits(panel, look))
     return ax
@@ -127,7 +119,7 @@ def plot_scree(
         As ``plot_spectrum``.
     """
     panels = check_panels(results, "results", segments)
-    look = Look(log, check_epsilon(epsilon, sets_of(results)), colors_by_set(panels))
+    look = Look.of(panels, log=log, epsilon=check_epsilon(epsilon, sets_of(results)))
     limits = iter(common_limits([_limits(panel, look) for panel in panels], shared=share))
 
     def draw(ax: Axes, panel: Panel) -> str:
@@ -248,4 +240,4 @@ def _draw(ax: Axes, panel: Panel, look: Look, limits: tuple[float, float]) -> No
     value_ticks(ax, log=look.log, font=sizes.font)
     value_ticks(ax, log=False, font=sizes.font, along="x")
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-    finish_panel(ax, found, look.colors, sizes, over_inputs=True)
+    finish_panel(ax, found, look, sizes, over_inputs=True)

@@ -21,15 +21,7 @@ from jacprobe.plotting.spectra.bands import THEORY, draw_band, finish_panel, fin
 from jacprobe.plotting.spectra.distribution import Distribution
 from jacprobe.plotting.spectra.laws import Theory, check_theory, distance_text, distances_text
 from jacprobe.plotting.spectra.panels import Look, common_limits, panel_figure
-from jacprobe.plotting.spectra.segments import (
-    ManySpectra,
-    OneSpectrum,
-    Panel,
-    check_panels,
-    colors_by_set,
-    one_panel,
-    sets_of,
-)
+from jacprobe.plotting.spectra.segments import ManySpectra, OneSpectrum, Panel, check_panels, one_panel, sets_of
 from jacprobe.plotting.spectra.smoothing import smoothed_law, windowed_law
 from jacprobe.plotting.spectra.spectrumdata import Grid, curve, grid_of, histogram, is_log
 from jacprobe.theory.spectrallaw import SpectralLaw
@@ -59,8 +51,8 @@ def draw_spectrum(
     further values at or under the floor are pale above them. A triangle at the foot of the lowest bin tells that up to
     0.2 % of the values lie below it on a logarithmic axis. An estimate is hatched, in a band that holds its true
     histogram, or density, with 99 % probability; of what is only bounded there is the band alone, dashed. A band may
-    leave the axis at its top. Theory is dashed: a law is averaged over a bin, or blurred, as the measured values are, so that its atoms and
-    edges can be compared; the legend says the Kolmogorov-Smirnov distance.
+    leave the axis at its top. Theory is dashed: a law is averaged over a bin, or blurred, as the measured values are,
+    so that its atoms and edges can be compared; the legend says the Kolmogorov-Smirnov distance.
 
     Parameters
     ----------
@@ -105,7 +97,8 @@ def draw_spectrum(
     panel = one_panel(spectra)
     _check_kind(kind)
     laws = check_theory(theory, [panel.segment])
-    look = Look(is_log([panel], log), check_epsilon(epsilon, {}), colors_by_set([panel], color), shape, label)
+    epsilon = check_epsilon(epsilon, {})
+    look = Look.of([panel], log=is_log([panel], log), epsilon=epsilon, color=color, label=label, shape=shape)
     ax = axes_of(ax)
     grid = grid_of(panel, look.log, num_bins)
     _draw(ax, panel, look, grid, laws.get(panel.segment), _limits(grid, look), kind=kind)
@@ -165,7 +158,7 @@ def plot_spectrum(
     panels = check_panels(results, "results", segments)
     _check_kind(kind)
     laws = check_theory(theory, [panel.segment for panel in panels], results)
-    look = Look(is_log(panels, log), check_epsilon(epsilon, sets_of(results)), colors_by_set(panels))
+    look = Look.of(panels, log=is_log(panels, log), epsilon=check_epsilon(epsilon, sets_of(results)))
     grids = [grid_of(panel, look.log, num_bins) for panel in panels]
     limits = common_limits([_limits(grid, look) for grid in grids], shared=share)
     plans = iter(zip(grids, limits, strict=True))
@@ -212,7 +205,7 @@ def _draw(ax: Axes, panel: Panel, look: Look, grid: Grid, law: SpectralLaw | Non
     ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     value_ticks(ax, log=grid.log, font=sizes.font, along="x")
     _mark_below(ax, found, grid, look.colors, sizes)
-    finish_panel(ax, found, look.colors, sizes, law=law)
+    finish_panel(ax, found, look, sizes, law=law)
 
 
 def _draw_histogram(ax: Axes, name: str, distribution: Distribution, look: Look, grid: Grid, text: str, *,

@@ -14,8 +14,8 @@ from jacprobe.errors import ArgumentError, DtypeError, NonFiniteError, ShapeErro
 from jacprobe.plotting.paper import plot_paper_masks
 
 RANDOM = np.random.default_rng(0)
-SPARSITIES, LAYERS = (0.1, 0.5, 0.9), (2, 3)
-MASKS = {(s, layer): RANDOM.random((6, 6)) >= s for s in SPARSITIES for layer in LAYERS}
+SPARSITIES, LAYERS = (10, 50, 90), (2, 3)
+MASKS = {(s, layer): RANDOM.random((6, 6)) >= s / 100 for s in SPARSITIES for layer in LAYERS}
 SCORES = {layer: RANDOM.random((20, 20)) * 4e-5 for layer in LAYERS}
 BOTH = {"linear": MASKS, "tanh": MASKS}, {"linear": SCORES, "tanh": SCORES}
 
@@ -48,7 +48,7 @@ def test_masks_stand_by_sparsity_and_layer_whatever_their_order():
 
 def test_black_is_pruned_and_white_is_kept_also_where_a_mask_is_all_one():
     for mask, shade in ((np.zeros((2, 2), bool), 0), (np.ones((2, 2), bool), 1)):
-        (image,) = plot_paper_masks({"a": {(0.5, 1): mask}}).axes[0].images
+        (image,) = plot_paper_masks({"a": {(50, 1): mask}}).axes[0].images
         assert image.cmap(image.norm(image.get_array()))[0, 0, :3].tolist() == [shade] * 3
     (legend,) = plot_paper_masks({"a": MASKS}).legends
     assert [t.get_text() for t in legend.get_texts()] == ["pruned", "kept"]
@@ -66,7 +66,7 @@ def test_panels_are_the_masks_of_all_networks_and_then_their_scores():
 
 
 def test_tensors_kernels_and_gaps_in_the_grid_are_drawn():
-    masks = {(0.5, "conv"): torch.ones(4, 2, 3, 3, dtype=torch.bool), (0.9, "fc"): torch.zeros(7, dtype=torch.bool)}
+    masks = {(50, "conv"): torch.ones(4, 2, 3, 3, dtype=torch.bool), (90, "fc"): torch.zeros(7, dtype=torch.bool)}
     scores = {"conv": torch.rand(4, 2, 3, 3, requires_grad=True) * 1e-5}
     figure = plot_paper_masks({"net": masks}, {"net": scores})
     assert {place: image.get_array().shape for place, image in placed(figure.axes[0]).items()} == {(0, 0): (4, 18),
@@ -116,7 +116,7 @@ def test_panels_are_square_and_nothing_is_cut_off(width):
 
 @pytest.mark.parametrize("kind", ["pdf", "svg"])
 def test_vector_files_hold_every_cell_of_a_mask(tmp_path, kind):
-    figure = plot_paper_masks({"a": {(0.5, 1): RANDOM.random((40, 60)) > 0.5}}, width=0.5)
+    figure = plot_paper_masks({"a": {(50, 1): RANDOM.random((40, 60)) > 0.5}}, width=0.5)
     figure.savefig(tmp_path / f"mask.{kind}")
     text = (tmp_path / f"mask.{kind}").read_bytes()
     if kind == "pdf":
@@ -131,10 +131,10 @@ def test_vector_files_hold_every_cell_of_a_mask(tmp_path, kind):
     ({}, None, {}, ArgumentError, "`masks` must hold at least one network; got none"),
     ({"a": {}}, None, {}, ArgumentError, "`masks` must hold at least one mask of each network; got none"),
     ({"a": {"fc": np.ones(2, bool)}}, None, {}, ArgumentError,
-     r"`masks` must have keys \(sparsity in \[0, 1\], layer\); got 'fc'"),
-    ({"a": {(90, 1): np.ones(2, bool)}}, None, {}, ArgumentError, r"got \(90, 1\). Write \(0.9, 'fc2'\)"),
-    ({"a": {(0.5, 1): np.ones(2)}}, None, {}, DtypeError, "`masks` must hold bool arrays, True = kept; got float64"),
-    ({"a": {(0.5, 1): np.ones((0, 2), bool)}}, None, {}, ShapeError, r"masks with entries; got shape \(0, 2\)"),
+     r"`masks` must have keys \(sparsity in %, layer\); got 'fc'"),
+    ({"a": {(101, 1): np.ones(2, bool)}}, None, {}, ArgumentError, r"got \(101, 1\). Write \(90, 'fc2'\)"),
+    ({"a": {(50, 1): np.ones(2)}}, None, {}, DtypeError, "`masks` must hold bool arrays, True = kept; got float64"),
+    ({"a": {(50, 1): np.ones((0, 2), bool)}}, None, {}, ShapeError, r"masks with entries; got shape \(0, 2\)"),
     ({"a": MASKS}, {"a": {}}, {}, ArgumentError, "`scores` must hold at least one layer of each network; got none"),
     ({"a": MASKS}, {"a": {1: ["x"]}}, {}, DtypeError, "`scores` must hold real numbers; got <U1"),
     ({"a": MASKS}, {"a": {1: []}}, {}, ShapeError, r"`scores` must hold scores for each layer; got shape \(0,\)"),

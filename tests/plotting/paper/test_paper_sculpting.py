@@ -8,9 +8,9 @@ from matplotlib.colors import same_color
 from jacprobe.errors import ArgumentError, DtypeError, NonFiniteError
 from jacprobe.plotting.paper import plot_paper_sculpting
 
-NETWORKS = pd.DataFrame([("Reference", 0, 8.046), ("Equivalent 1", 0.748, 7.618), ("Equivalent 1", 0.937, 7.63),
-                         ("Equivalent 2", 0.604, 7.776), ("Equivalent 3", 0.42, 7.912)],
-                        columns=["category", "sparsity", "error"])
+NETWORKS = pd.DataFrame([("Reference", 0, 8.046), ("Equivalent 1", 74.8, 7.618), ("Equivalent 1", 93.7, 7.63),
+                         ("Equivalent 2", 60.4, 7.776), ("Equivalent 3", 42.0, 7.912)],
+                        columns=["group", "sparsity", "error"])
 
 
 def marks(ax, label):
@@ -22,7 +22,7 @@ def legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts() if text.get_text()]
 
 
-def test_categories_have_the_colours_and_markers_of_the_paper():
+def test_groups_have_the_colours_and_markers_of_the_paper():
     ax = plot_paper_sculpting(NETWORKS).axes[0]
     for name, color, marker in (("Reference", "C4", "o"), ("Equivalent 1", "C3", "^"), ("Equivalent 2", "C2", "D"),
                                 ("Equivalent 3", "C0", "s")):
@@ -38,7 +38,7 @@ def test_published_networks_are_hollow_beside_the_measured_ones():
     ours, theirs = (marks(figure.axes[0], label) for label in ("Equivalent 2", "_published Equivalent 2"))
     assert same_color(ours.get_color(), theirs.get_color()) and theirs.get_markerfacecolor() == "none"
     assert (ours.get_ydata()[0], theirs.get_ydata()[0]) == pytest.approx((8.776, 7.776))
-    assert set(legend(figure)) == {*NETWORKS["category"], "measured", "published"}
+    assert set(legend(figure)) == {*NETWORKS["group"], "measured", "published"}
     low, high = figure.axes[0].get_ylim()
     assert low < 7.618 and high > 9.046
 
@@ -48,12 +48,14 @@ def test_a_line_at_the_reference_shows_who_is_better():
     ours, theirs = marks(ax, "_line of Reference"), marks(ax, "_line of _published Reference")
     assert (ours.get_ydata()[0], theirs.get_ydata()[0]) == pytest.approx((9.046, 8.046))
     assert (ours.get_linestyle(), theirs.get_linestyle()) == ("-", "--")
+    base = plot_paper_sculpting(NETWORKS.replace("Reference", "Base")).axes[0]
+    assert same_color(marks(base, "Base").get_color(), "C4") and marks(base, "_line of Base").get_ydata()[0] == 8.046
     assert not any("line of" in line.get_label() for line in plot_paper_sculpting(NETWORKS[1:]).axes[0].lines)
 
 
 @pytest.mark.parametrize("published", [None, NETWORKS[:0], pd.DataFrame()], ids=["none", "no rows", "no columns"])
-def test_without_published_networks_the_legend_holds_only_categories(published):
-    assert set(legend(plot_paper_sculpting(NETWORKS, published))) == set(NETWORKS["category"])
+def test_without_published_networks_the_legend_holds_only_groups(published):
+    assert set(legend(plot_paper_sculpting(NETWORKS, published))) == set(NETWORKS["group"])
 
 
 def test_standard_errors_are_bars_where_they_are_known():
@@ -68,14 +70,14 @@ def test_standard_errors_are_bars_where_they_are_known():
 
 @pytest.mark.parametrize("error", [np.nan, np.inf], ids=["NaN", "infinite"])
 def test_a_network_without_an_error_is_in_the_legend_only(error):
-    frame = NETWORKS.assign(error=NETWORKS["error"].where(NETWORKS["category"] != "Reference", error))
+    frame = NETWORKS.assign(error=NETWORKS["error"].where(NETWORKS["group"] != "Reference", error))
     figure = plot_paper_sculpting(frame)
     figure.draw_without_rendering()
     assert legend(figure)[0] == "Reference" and figure.axes[0].get_ylim()[1] < 8.1
 
 
-def test_other_categories_and_colours_are_possible():
-    frame = NETWORKS.assign(category=NETWORKS["category"].replace("Equivalent 3", "mine"))
+def test_other_groups_and_colours_are_possible():
+    frame = NETWORKS.assign(group=NETWORKS["group"].replace("Equivalent 3", "mine"))
     ax = plot_paper_sculpting(frame, palette={"mine": "k"}, width=4, height=3).axes[0]
     assert same_color(marks(ax, "mine").get_color(), "k")
     assert ax.figure.get_size_inches().tolist() == [4, 3]
@@ -83,11 +85,11 @@ def test_other_categories_and_colours_are_possible():
 
 @pytest.mark.parametrize(("frame", "options", "error", "message"), [
     ([], {}, DtypeError, "`measured` must be a DataFrame; got list"),
-    (NETWORKS.drop(columns="error"), {}, ArgumentError, "`measured` must have the columns category, sparsity, error"),
+    (NETWORKS.drop(columns="error"), {}, ArgumentError, "`measured` must have the columns group, sparsity, error"),
     (NETWORKS[:0], {}, ArgumentError, "`measured` must have rows"),
     (NETWORKS.assign(error="a"), {}, DtypeError, "`measured` must hold numbers in 'error'"),
     (NETWORKS.assign(sparsity=np.nan), {}, NonFiniteError, "`measured` must hold finite numbers in 'sparsity'"),
-    (NETWORKS.assign(sparsity=74.8), {}, ArgumentError, r"`measured` must hold sparsities in \[0, 1\]; got 74.8"),
+    (NETWORKS.assign(sparsity=748.0), {}, ArgumentError, r"`measured` must hold sparsities in \[0, 100\]; got 748"),
     (NETWORKS.assign(se=-1.0), {}, ArgumentError, "`measured` must hold standard errors of at least 0 in 'se'; got -1"),
     (NETWORKS, {"published": 3}, DtypeError, "`published` must be a DataFrame; got int"),
     (NETWORKS, {"palette": {"Reference": "no"}}, ArgumentError, "`palette` must hold matplotlib colors; got 'no'"),

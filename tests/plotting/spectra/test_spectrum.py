@@ -132,7 +132,7 @@ def test_the_bins_follow_the_different_values_however_often_each_occurs():
 @pytest.mark.parametrize("log", [True, False], ids=["logarithmic", "linear"])
 def test_values_that_hardly_differ_between_inputs_have_the_bins_of_one_input(log):
     once = np.linspace(2, 0.5, 40)
-    rows = once + 0.02 * RNG.uniform(-1, 1, (60, 1))  # half of the space between two values
+    rows = once + 0.015 * RNG.uniform(-1, 1, (60, 1))  # less than the space between two values
     heights = steps(draw_spectrum(made_up.exact("fc", rows), log=log), "measured")[0]
     assert len(heights) == len(steps(draw_spectrum(made_up.exact("fc", [once.tolist()]), log=log), "measured")[0])
     assert (heights > 0).all()  # not a comb

@@ -1,0 +1,49 @@
+import pytest
+
+from jacprobe.errors import ArgumentError, UnknownNameError
+from jacprobe.experiments.recipe import Recipe
+
+
+def test_settings_give_the_recipe_back():
+    recipe = Recipe(network="lenet-300-100", data="digits", init="sg", gamma=0.1, method="snip", score_loss="uniform",
+                    sparsity=0.97, control="shuffled", seed=4)
+    assert Recipe.of(recipe.settings() | {"iterations": 100}) == recipe
+
+
+def test_a_recipe_before_scoring_has_no_sparsity_and_before_pruning_no_method():
+    recipe = Recipe(method="snip", score_loss="raw", sparsity=0.9, repair="paper-sgd", repair_steps=10, pretraining=5)
+    assert recipe.scored() == Recipe(method="snip", score_loss="raw", pretraining=5)
+    assert recipe.dense() == Recipe(pretraining=5)
+
+
+@pytest.mark.parametrize("network", ["wrn-16-2", "resnet-20?k=2&activation=tanh", "mlp-3-tanh?width=20"])
+def test_architecture_arguments_follow_the_name(network):
+    from jacprobe.models import build
+
+    name, arguments = Recipe(network=network, data="cifar-10").architecture()
+    net = build(name, input_shape=(3, 32, 32), **arguments)
+    assert net.jacprobe_spec["name"] == name
+    assert arguments.items() <= net.jacprobe_spec["arguments"].items()
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "match"),
+    [
+        ({"network": "mlp-9"}, UnknownNameError, "`network` must be one of mlp-3-linear.*got 'mlp-9'"),
+        ({"data": "svhn"}, UnknownNameError, "`data` must be one of mnist.*got 'svhn'"),
+        ({"init": "xavier"}, UnknownNameError, "`init` must be one of.*got 'xavier'"),
+        ({"method": "snap"}, UnknownNameError, "`method` must be one of random.*Did you mean 'snip'"),
+        ({"scored_on": "svhn"}, UnknownNameError, "`scored_on`"),
+        ({"control": "mirrored"}, UnknownNameError, "`control` must be one of shuffled"),
+        ({"repair": "sgd"}, UnknownNameError, "`repair` must be one of polar-cg"),
+        ({"reinit": "xavier"}, UnknownNameError, "`reinit`"),
+        ({"sparsity": 0.5}, ArgumentError, "`method` must be given with `sparsity` 0.5"),
+        ({"method": "snip", "sparsity": 90}, ArgumentError, r"`sparsity` must lie in \[0, 1\]; got 90"),
+        ({"seed": -1}, ArgumentError, "`seed` must be a whole number from 0 on; got -1"),
+        ({"seed": True}, ArgumentError, "`seed` must be a whole number"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_field_is_named(fields, error, match):
+    with pytest.raises(error, match=match):
+        Recipe(**fields)
