@@ -22,6 +22,7 @@ from jacprobe.cli.prune import prune
 from jacprobe.cli.report import report
 from jacprobe.cli.sensitivity import sensitivity
 from jacprobe.cli.spectrum import spectrum
+from jacprobe.cli.sweep import sweep
 from jacprobe.errors import JacprobeError
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app.command()(report)
 app.command()(sensitivity)
 app.command()(figure)
 app.command()(table)
+app.command()(sweep)
 app.command()(info)
 app.command()(convert)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,7 +62,7 @@ def compare(
     inputs = solver_arguments(data=data, split=split, num=num_inputs, root=data_root, seed=seed)
     solver = solver_arguments(device=device, dtype=dtype, accuracy=accuracy, method=method, num_values=num_values,
                               num_probes=num_probes, num_steps=num_steps, seed=probe_seed, memory=memory, work=work)
-    check_use(files, {**inputs, **solver, **solver_arguments(model=model, input_shape=shape)})
+    check_use(files, {**inputs, **solver, "seed": seed, "probe_seed": probe_seed, "model": model, "input_shape": shape})
     subjects = {name: read_result(file, Inputs(**inputs), model=model, asked=shape, trust_file=trust_file)
                 for name, file in column_names(files).items()}
     if epsilon is not None:
@@ -87,9 +88,11 @@ def check_use(files: Sequence[Path], given: Mapping[str, object]) -> None:
     """Refuse options of probing where nothing is probed."""
     from jacprobe.errors import ArgumentError
 
-    if given and all(file.suffix.lower() in _SAVED for file in files):
-        raise ArgumentError(f"`{next(iter(given))}` must be left out where all files are saved results; got"
-                            f" {next(iter(given.values()))!r}. Name a model file, or leave it out.")
+    used = [(name, value) for name, value in given.items() if value is not None]
+    if used and all(file.suffix.lower() in _SAVED for file in files):
+        name, value = used[0]
+        raise ArgumentError(f"`{name}` must be left out where all files are saved results; got {value!r}."
+                            " Name a model file, or leave it out.")
 
 
 def read_result(file: Path, inputs: Inputs, *, model: str | None, asked: tuple[int, ...] | None, trust_file: bool
@@ -113,6 +116,8 @@ def column_names(files: Sequence[Path]) -> dict[str, Path]:
     ['a/net.pt', 'b/net.pt']
     >>> list(column_names([Path("net.pt"), Path("net.pt")]))
     ['net', 'net (2)']
+    >>> list(column_names([Path("net.pt"), Path("net.pt"), Path("net (2).pt")]))
+    ['net', 'net (2)', 'net (2) (2)']
     """
     names = [file.stem for file in files]
     if len(set(map(Path.absolute, files))) == len(files):
@@ -120,9 +125,11 @@ def column_names(files: Sequence[Path]) -> dict[str, Path]:
         while len(set(names)) < len(files):
             depth += 1
             names = ["/".join(file.absolute().parts[-depth:]) for file in files]
-    counts = [names[:i].count(name) for i, name in enumerate(names)]
-    return {name if not count else f"{name} ({count + 1})": file
-            for name, count, file in zip(names, counts, files, strict=True)}
+    found: dict[str, Path] = {}
+    for name, file in zip(names, files, strict=True):
+        numbered = (f"{name} ({number})" for number in count(2))
+        found[next(label for label in chain([name], numbered) if label not in found)] = file
+    return found
 
 
 def _title(comparison: Comparison) -> str:

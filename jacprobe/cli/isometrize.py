@@ -24,10 +24,12 @@ def isometrize(
                                          show_default=False)],
     method: Annotated[str, typer.Option(help="polar-cg, paper-sgd, rescale, equilibrate or criticality.")] = "polar-cg",
     objective: Annotated[str, typer.Option(help="gram (the paper's), nearest, spread or frequency.")] = "gram",
-    gain: Annotated[str, typer.Option(help="Singular value to aim at, or theory: what the activations ask for.")] = "1",
-    strength: Annotated[float, typer.Option(help="Of the penalty of nearest and spread.")] = 0.1,
-    tolerance: Annotated[float | None, typer.Option(help="Of the residual over its floor.")] = None,
+    gain: Annotated[str | None, typer.Option(help="Singular value to aim at, or theory: what the activations ask for."
+                                                  " Default 1, theory for criticality.")] = None,
+    strength: Annotated[float | None, typer.Option(help="Of the penalty of nearest and spread. Default 0.1.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Of the residual over its floor, for polar-cg.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Most steps per layer.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Of paper-sgd. Default 0.1.")] = None,
     device: Annotated[str | None, typer.Option(help="To compute on: cpu, cuda, cuda:1, ...")] = None,
     model: Annotated[str | None, typer.Option(help="Network of a file that holds only weights: a name such as"
                                                    " mlp-7-tanh, or your own package.module:factory.")] = None,
@@ -40,15 +42,17 @@ def isometrize(
     import jacprobe as jp
     from jacprobe.atomic import check_output
     from jacprobe.cli.modelfiles import write_model
+    from jacprobe.isometry.isometrize import default_gain
 
     check_output(output, overwrite=overwrite)
-    target = _gain(gain)
+    given = {"strength": strength, "tolerance": tolerance, "max_steps": max_steps, "rate": rate}
+    target = default_gain(method) if gain is None else _gain(gain)
     checkpoint, net = read_model(file, model=model, shape=parsed_shape(input_shape), trust_file=trust_file,
                                  device=device)
     with doubts_told(file.name):
-        result = jp.isometrize(net, method=method, objective=objective, gain=target, strength=strength,
-                               tolerance=tolerance, max_steps=max_steps, progress=None)
-    facts = {"isometry": {"method": method, "objective": objective, "gain": target}}
+        result = jp.isometrize(net, method=method, objective=objective, gain=target, progress=None, **given)
+    facts = {"isometry": {"method": method, "objective": objective, "gain": target,
+                          **{name: value for name, value in given.items() if value is not None}}}
     write_model(result.model.cpu(), checkpoint, output, facts, overwrite=overwrite)
     if json:
         _print_json(result, facts, {"file": file.name, "sha256": checkpoint.sha256, "output": str(output)})

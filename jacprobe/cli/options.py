@@ -17,10 +17,10 @@ _SAME = ("data", "split", "input_shape", "device", "dtype", "accuracy", "epsilon
          "num_rounds", "revival", "batch_norm", "masks", "objective", "gain", "strength", "tolerance", "max_steps",
          "rate")
 _OPTION = {**{name: f"--{name.replace('_', '-')}" for name in _SAME},
-           "num": "--num-inputs", "root": "--data-root", "inputs": "--data", "segments": "--segment",
+           "num": "--num-inputs", "probe_seed": "--probe-seed", "root": "--data-root", "inputs": "--data", "segments": "--segment",
            "segment": "--segment", "sections": "FILES",
            "protected": "--protect", "arguments": "--argument", "results": "FILES", "changes": "--set",
-           "folder": "--output", "figure": "NAME", "table": "NAME"}
+           "folder": "--output", "score_loss": "--loss", "figure": "NAME", "table": "NAME"}
 
 
 @contextmanager

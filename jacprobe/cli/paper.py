@@ -12,7 +12,7 @@ from jacprobe.cli.options import naming_options, parsed_settings
 if TYPE_CHECKING:
     from jacprobe.experiments import PaperResult
 
-_Figure = Annotated[str, typer.Argument(help="1, 2a, 2b, 3, 4, 5, 6, 7 or 8.", show_default=False)]
+_Figure = Annotated[str, typer.Argument(help="1, 2a, 2b, 3, 4, 5, 6, 7 or 8; beyond for what the paper did not ask.", show_default=False)]
 _Table = Annotated[str, typer.Argument(help="1 to 6.", show_default=False)]
 _Runs = Annotated[int | None, typer.Option(help="Runs of each network, with seeds from 0 on; default as published, 1"
                                                 " with --quick.", show_default=False)]

@@ -48,7 +48,8 @@ class Inputs:
         """For the provenance of a result."""
         from jacprobe.data.standard import STANDARD_NAMES
 
-        return {"data": self.data, "split": self.split if self.data in STANDARD_NAMES else None, "seed": self.seed}
+        split = self.split if self.data in STANDARD_NAMES else None
+        return {"data": shared_name(self.data), "split": split, "seed": self.seed}
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,17 @@ def read_subject(file: Path, inputs: Inputs, *, model: str | None, asked: tuple[
     model = None if is_for_weights and has_own else model
     net = build_model(checkpoint, model=model, input_shape=shape or tuple(images.shape[1:]))
     return Subject(file, checkpoint, net, images, labels, inputs)
+
+
+def shared_name(data: str) -> str:
+    """Return a path as others may see it: of an absolute one, which may name a user, only the name.
+
+    Examples
+    --------
+    >>> shared_name("/home/ada/images.npy"), shared_name("data/images.npy"), shared_name("digits")
+    ('images.npy', 'data/images.npy', 'digits')
+    """
+    return Path(data).name if Path(data).is_absolute() else data
 
 
 def solver_arguments(**options: object) -> Mapping[str, object]:

@@ -12,7 +12,7 @@ from jacprobe.cli import probingoptions as probing
 from jacprobe.cli import scoringoptions as option
 from jacprobe.cli.compare import check_use, column_names, read_result
 from jacprobe.cli.options import check_output_option, naming_options, parsed_shape
-from jacprobe.cli.probing import Inputs, Subject, inputs_label, solver_arguments
+from jacprobe.cli.probing import Inputs, Subject, inputs_label, shared_name, solver_arguments
 from jacprobe.cli.scoring import doubts_told
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ def report(
     inputs = solver_arguments(data=data, split=split, num=num_inputs, root=data_root, seed=seed)
     solver = solver_arguments(device=device, dtype=dtype, accuracy=accuracy, method=method, num_values=num_values,
                               num_probes=num_probes, num_steps=num_steps, seed=probe_seed, memory=memory, work=work)
-    check_use(files, {**inputs, **solver, **solver_arguments(model=model, input_shape=shape)})
+    check_use(files, {**inputs, **solver, "seed": seed, "probe_seed": probe_seed, "model": model, "input_shape": shape})
     subjects = {name: read_result(file, Inputs(**inputs), model=model, asked=shape, trust_file=trust_file)
                 for name, file in column_names(files).items()}
     if epsilon is not None:
         solver["epsilon"] = epsilon
-    sections = {name: _section(subject, score, solver, epsilon) for name, subject in subjects.items()}
+    sections = {name: _section(subject, score, solver) for name, subject in subjects.items()}
     facts = {"command": _command(context), "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
     write_report(sections, output, title=title or f"Signal propagation: {', '.join(sections)}", facts=facts,
                  epsilon=epsilon, overwrite=overwrite)
@@ -89,15 +89,12 @@ def _check_score(score: str) -> None:
         raise UnknownNameError("--score", score, [*METHODS, _NO_SCORE])
 
 
-def _section(subject: Subject | SpectrumSet, score: str, solver: dict[str, object], epsilon: float | None) -> Section:
+def _section(subject: Subject | SpectrumSet, score: str, solver: dict[str, object]) -> Section:
     """Return what the page tells of one file; what cannot be known of its weights has its reason there."""
-    import dataclasses
-
     from jacprobe.report import Section
 
     if not isinstance(subject, Subject):
-        result = subject if epsilon is None else dataclasses.replace(subject, epsilon=epsilon)
-        return Section(result, reasons=dict.fromkeys(("scores", "masks"), "saved results hold spectra only."))
+        return Section(subject, reasons=dict.fromkeys(("scores", "masks"), "saved results hold spectra only."))
     result = subject.spectra(**solver)
     reasons: dict[str, str] = {}
     scores = _scores(subject, score, reasons)
@@ -142,10 +139,11 @@ def _command(context: typer.Context) -> str:
         if context.get_parameter_source(parameter.name).name != "COMMANDLINE":
             continue
         option_ = [] if parameter.param_type_name == "argument" else [parameter.opts[0]]
+        value = shared_name(value) if parameter.name == "data" else value
         values = value if isinstance(value, list | tuple) else [value]
         words += [*option_, *(() if value is True else map(_word, values))]
     return shlex.join(words)
 
 
 def _word(value: object) -> str:
-    return value.name if isinstance(value, Path) and value.is_absolute() else str(value)
+    return shared_name(str(value)) if isinstance(value, Path) else str(value)

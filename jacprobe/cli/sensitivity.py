@@ -50,6 +50,7 @@ def sensitivity(
 ) -> None:
     """Show how the connection sensitivity of a model is distributed over its layers."""
     import jacprobe as jp
+    from jacprobe.atomic import atomic_path
     from jacprobe.plotting import sensitivity_data
 
     check_output_option("--output", output, _OUTPUTS, overwrite=overwrite)
@@ -69,10 +70,13 @@ def sensitivity(
              "seed": seed, "sparsity": sparsity or []}
     document = {"model": {"file": file.name, "sha256": checkpoint.sha256}, "parameters": _records(table),
                 "provenance": facts}
+    # the figure is drawn first, so that nothing is written where it cannot be
+    figure = None if plot is None else _figure(scores, masks, method, title=f"{file.name}: {inputs.after(method)}")
     if output is not None:
         _write(scores, table, document, output, overwrite=overwrite)
-    if plot is not None:
-        _draw(scores, masks, plot, method, title=f"{file.name}: {inputs.after(method)}", overwrite=overwrite)
+    if figure is not None:
+        with atomic_path(plot, overwrite=overwrite) as temporary:
+            figure.savefig(temporary, dpi=200)
     if json:
         import json as format_
 
@@ -120,12 +124,9 @@ def _write(scores: dict[str, Tensor], table: pd.DataFrame, document: dict, path:
             temporary.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
 
 
-def _draw(scores: dict[str, Tensor], masks: dict[str, Masks], path: Path, method: str, *, title: str,
-          overwrite: bool) -> None:
+def _figure(scores: dict[str, Tensor], masks: dict[str, Masks], method: str, *, title: str) -> object:
     import jacprobe as jp
-    from jacprobe.atomic import atomic_path
 
     label = "connection sensitivity" if method in _CONNECTION else f"{method} score"
     shown = next(iter(masks.values())) if len(masks) == 1 else masks or None
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        jp.plot_sensitivity(scores, shown, title=title, label=label).savefig(temporary, dpi=200)
+    return jp.plot_sensitivity(scores, shown, title=title, label=label)

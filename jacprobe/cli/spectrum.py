@@ -67,10 +67,7 @@ def spectrum(
                               seed=probe_seed, memory=memory)
     result = subject.spectra(kind=kinds, segments=pairs, accuracy=accuracy, epsilon=epsilon, device=device, dtype=dtype,
                              work=work, **solver)
-    if output is not None:
-        _write(result, output, overwrite=overwrite)
-    if plot is not None:
-        _draw(result, plot, title=file.name, overwrite=overwrite)
+    _write(result, output, plot, title=file.name, overwrite=overwrite)
     if json:
         print(result.to_json())
     else:
@@ -100,7 +97,20 @@ def _print(result: SpectrumSet, name: str, inputs: str) -> None:
         print(line)
 
 
-def _write(result: SpectrumSet, path: Path, *, overwrite: bool) -> None:
+def _write(result: SpectrumSet, output: Path | None, plot: Path | None, *, title: str, overwrite: bool) -> None:
+    """Write what was asked for; the figure is drawn first, so that nothing is written where it cannot be."""
+    import jacprobe as jp
+    from jacprobe.atomic import atomic_path
+
+    figure = None if plot is None else jp.plot_layers(result, title=title)
+    if output is not None:
+        _write_result(result, output, overwrite=overwrite)
+    if figure is not None:
+        with atomic_path(plot, overwrite=overwrite) as temporary:
+            figure.savefig(temporary, dpi=200)
+
+
+def _write_result(result: SpectrumSet, path: Path, *, overwrite: bool) -> None:
     from jacprobe.atomic import atomic_path
 
     suffix = path.suffix.lower()
@@ -110,11 +120,3 @@ def _write(result: SpectrumSet, path: Path, *, overwrite: bool) -> None:
     text = result.to_json() + "\n" if suffix == ".json" else result.summary().to_csv(index=False)
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _draw(result: SpectrumSet, path: Path, *, title: str, overwrite: bool) -> None:
-    import jacprobe as jp
-    from jacprobe.atomic import atomic_path
-
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        jp.plot_layers(result, title=title).savefig(temporary, dpi=200)

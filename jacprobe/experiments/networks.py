@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from jacprobe.data import Data, load_data
 from jacprobe.errors import ArgumentError, JacprobeWarning
-from jacprobe.experiments.recipe import SIGNED, Recipe
+from jacprobe.experiments.recipe import EOI, SIGNED, Recipe
 from jacprobe.isometry import initialize, isometrize
 from jacprobe.masks import Masks
 from jacprobe.models import build
@@ -65,7 +65,10 @@ def make_network(recipe: Recipe, place: Place) -> nn.Module:
     """Return the network of the recipe, on the device, with its masks."""
     net = dense_network(recipe.dense(), place)
     masks, found = None, net
-    if recipe.method is not None:
+    if recipe.method == EOI:
+        found = _exactly_orthogonal(recipe, place)
+        masks = Masks.of(found)
+    elif recipe.method is not None:
         masks = masks_of(recipe, place)
         found = masks.apply(net)
     if recipe.control is not None:
@@ -83,6 +86,8 @@ def make_network(recipe: Recipe, place: Place) -> nn.Module:
 
 def masks_of(recipe: Recipe, place: Place) -> Masks:
     """Return the masks of the recipe before any control: by scores that cells of other sparsities share."""
+    if recipe.method == EOI:
+        return Masks.of(_exactly_orthogonal(recipe, place))
     net = dense_network(recipe.dense(), place)
     if recipe.method == SIGNED or METHODS[recipe.method].schedule == "one-shot":
         found = _scores(recipe.scored(), place)
@@ -122,6 +127,11 @@ def connection_scores(net: nn.Module, recipe: Recipe, place: Place) -> dict[str,
     needs_data = recipe.method not in ("random", "magnitude", "lamp", "synflow", "phew")
     return scores(net, recipe.method, data=_scored_data(recipe, place) if needs_data else None, seed=recipe.seed,
                   prunable=recipe.prunable, batch_norm=recipe.batch_norm, progress=False, **_score_arguments(recipe))
+
+
+def _exactly_orthogonal(recipe: Recipe, place: Place) -> nn.Module:
+    density = 1 - recipe.sparsity
+    return initialize(_dense(recipe), EOI, density=density, seed=recipe.seed).to(place.device or "cpu")
 
 
 def _dense(recipe: Recipe) -> nn.Module:

@@ -12,7 +12,7 @@ from jacprobe.isometry.repairmethods import METHODS as REPAIRS
 from jacprobe.models import model_names
 from jacprobe.pruning.methods import METHODS
 
-SIGNED = "signed-magnitude"
+SIGNED, EOI = "signed-magnitude", "eoi"  # beside the methods of `jacprobe.prune`
 _CONTROLS = ("shuffled", "random", "rescaled", "reinitialised")
 _SIZED = {"mnist": (1, 28, 28), "fashion-mnist": (1, 28, 28), "cifar-10": (3, 32, 32), "digits": (1, 8, 8)}
 
@@ -32,7 +32,8 @@ class Recipe:
     method, score_loss, sparsity, prunable, batch_norm
         As in `jacprobe.prune`, `score_loss` as `loss` there, for "snip" alone; with `method` None the network stays
         dense. "signed-magnitude" keeps the largest weights by their signed values, the negative ones last, as the
-        published curves of magnitude pruning turn out to.
+        published curves of magnitude pruning turn out to. "eoi" draws masks and exactly orthogonal weights together,
+        as in `jacprobe.initialize`.
     scored_on, num_scored
         Data whose first `num_scored` training samples give the scores; by default `data`, all of them.
     pretraining, pretraining_rate, pretraining_momentum
@@ -73,7 +74,7 @@ class Recipe:
         self.architecture()
         _check_name("data", self.data, _SIZED)
         _check_name("init", self.init, INITIALISERS)
-        _check_name("method", self.method, (*METHODS, SIGNED), optional=True)
+        _check_name("method", self.method, (*METHODS, SIGNED, EOI), optional=True)
         _check_name("scored_on", self.scored_on, _SIZED, optional=True)
         _check_name("control", self.control, _CONTROLS, optional=True)
         _check_name("repair", self.repair, REPAIRS, optional=True)

@@ -10,7 +10,7 @@ from jacprobe.errors import UnknownNameError
 from jacprobe.experiments.measures.layers import measure_layers, measure_patterns
 from jacprobe.experiments.measures.learning import measure_training
 from jacprobe.experiments.measures.sensitivities import measure_sample, measure_scores
-from jacprobe.experiments.measures.values import measure_spectra
+from jacprobe.experiments.measures.values import measure_spectra, measure_theory
 from jacprobe.experiments.networks import Place
 from jacprobe.experiments.recipe import Recipe
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Measure = Callable[[Recipe, Mapping[str, Any], Place], "pd.DataFrame"]
 MEASURES: dict[str, Measure] = {
     "spectra": measure_spectra,
+    "theory": measure_theory,
     "layers": measure_layers,
     "scores": measure_scores,
     "training": measure_training,
@@ -69,6 +70,7 @@ def own_settings(measure: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "spectra": ("segments", "num_images"),
+    "theory": ("num_images",),
     "layers": (),
     "scores": (),
     "training": ("protocol", "iterations", "batch_size", "rate", "drop_every", "drop_factor", "momentum", "l2",

@@ -18,10 +18,12 @@ from jacprobe.modelstate import owned_parameters, unwrapped
 
 
 def measure_layers(recipe: Recipe, settings: Mapping[str, Any], place: Place) -> pd.DataFrame:
-    """Return a row per weight: size, kept and removed share, rms of the kept weights, orthogonality score.
+    """Return a row per weight: size, kept and removed share, orthogonality score, and concentration.
 
     `score` is ``||W'W - I||_F`` of the layer, `orthogonality_score` that of the network, their mean; `num_prunable`
-    counts the prunable set of the whole network, biases included where the recipe says "paper".
+    counts the prunable set of the whole network, biases included where the recipe says "paper". Of the kept weights,
+    `rms` is the root mean square, `small_share` the share below 5 % of it, and `participation` is
+    ``(sum w^2)^2 / (kept sum w^4)``: 1 where all have one size, 1 / 3 for Gaussian ones.
     """
     net = make_network(recipe, place)
     masks = Masks.of(net)
@@ -37,8 +39,8 @@ def measure_layers(recipe: Recipe, settings: Mapping[str, Any], place: Place) ->
         num_kept = int(kept.sum())
         rows.append({
             "layer": name, "size": weight.numel(), "kept": num_kept, "removed": 1 - num_kept / weight.numel(),
-            "rms": float(weight.double().square().sum().div(max(num_kept, 1)).sqrt()),
-            "score": orthogonality_score(module), "orthogonality_score": whole, "num_prunable": prunable,
+            **_concentration(weight[kept].double()), "score": orthogonality_score(module), "orthogonality_score": whole,
+            "num_prunable": prunable,
         })
     return pd.DataFrame(rows)
 
@@ -66,6 +68,15 @@ def unpacked(row: Mapping[str, Any]) -> np.ndarray:
     count = row["num_rows"] * row["num_columns"]
     bits = np.unpackbits(np.frombuffer(row["bits"], dtype=np.uint8), count=count)
     return bits.astype(bool).reshape(row["num_rows"], row["num_columns"])
+
+
+def _concentration(kept: torch.Tensor) -> dict[str, float]:
+    squares = kept.square()
+    if not squares.any():
+        return {"rms": 0.0, "small_share": 1.0, "participation": 0.0}
+    mean = squares.mean()
+    return {"rms": float(mean.sqrt()), "small_share": float((squares < 0.05**2 * mean).double().mean()),
+            "participation": float(mean.square() / squares.square().mean())}
 
 
 def _num_affine(net: torch.nn.Module) -> int:

@@ -12,6 +12,7 @@ from jacprobe.experiments.recipe import Recipe
 from jacprobe.isometry import orthogonality_score
 from jacprobe.probe import spectra
 from jacprobe.results import Spectrum
+from jacprobe.theory import spectrum as expected_spectrum
 
 
 def measure_spectra(recipe: Recipe, settings: Mapping[str, Any], place: Place) -> pd.DataFrame:
@@ -29,6 +30,18 @@ def measure_spectra(recipe: Recipe, settings: Mapping[str, Any], place: Place) -
     found = spectra(net, images, kind=settings.get("segments", "end_to_end"), device=place.device, progress=False)
     score = orthogonality_score(net)
     return pd.DataFrame([_row(spectrum, score) for spectrum in found])
+
+
+def measure_theory(recipe: Recipe, settings: Mapping[str, Any], place: Place) -> pd.DataFrame:
+    """Return one row with what theory expects end to end: mean, std, relative_std, relative_variance, min and max.
+
+    Settings: `num_images` (1,000) whose activations give the lengths.
+    """
+    images = splits(recipe.data, place.data_root).train.images[:settings.get("num_images", 1_000)]
+    law = expected_spectrum(make_network(recipe, place).cpu(), inputs=images).end_to_end
+    return pd.DataFrame([{"segment": "end_to_end", "mean": law.mean, "std": law.std, "min": law.s_min,
+                          "max": law.s_max, "relative_std": law.std / law.mean,
+                          "relative_variance": law.relative_variance}])
 
 
 def _row(spectrum: Spectrum, score: float) -> dict[str, Any]:
