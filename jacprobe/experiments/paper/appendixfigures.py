@@ -46,7 +46,7 @@ def _magnitude_cells(plan: Plan) -> list[Labelled]:
         plan.cell("spectra", recipe(curve, network, sparsity=sparsity, seed=seed, pretraining_rate=rate,
                                     pretraining=plan.either(80_000, 1_000)),
                   settings, panel=network.rpartition("-")[2], curve=curve, x=float(sparsity))
-        for network, rate in (("mlp-7-linear", 0.01), ("mlp-7-tanh", 0.1)) for seed in plan.seeds(values.RUNS)
+        for network, rate in (("mlp-7-linear", 0.02), ("mlp-7-tanh", 0.1)) for seed in plan.seeds(values.RUNS)
         for curve in losses.MAGNITUDE for sparsity in plan.either(values.SPARSITIES, values.QUICK_SPARSITIES)
     ]
 

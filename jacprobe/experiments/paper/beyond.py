@@ -26,6 +26,9 @@ _CURVES: Mapping[str, dict[str, Any]] = {
     "Random, exact repair": {"method": "random", "repair": "polar-cg"},
     "EOI": {"method": "eoi"},
 }
+_PALETTE = {"CS": "C3", "CS, shuffled in each layer": "C8", "CS, rescaled": "C1", "CS, paper's AI": "C4",
+            "CS, exact repair": "C6", "Random": "C0", "Random, rescaled": "C9", "Random, exact repair": "C5",
+            "EOI": "C2", "Random, theory": "black"}
 _REPAIRED = ("CS", "CS, paper's AI", "CS, exact repair", "Random, exact repair", "EOI")
 _THEORY = "Random, theory"
 
@@ -112,8 +115,7 @@ def _draw(rows: Rows, plan: Plan) -> Figure:
     titles = {panel: panel.partition(" ")[0] for panel in panels} | {"weights": "weights"}
     ylabels = {panel: words[panel.partition(" ")[2]] for panel in panels} | {"weights": "Small weights (%)"}
     return plot_paper_curves(points, None, panels=[*panels, "weights"], titles=titles, ylabels=ylabels,
-                             xlabel="Sparsity (%)", columns=3, width=6.85,
-                             limits={f"{name} relative_std": (0.0, 2.0) for name in ("linear", "tanh")})
+                             xlabel="Sparsity (%)", columns=3, width=6.85, palette=_PALETTE)
 
 
 FIGURE_BEYOND = Item("figure beyond", "what the paper did not ask: controls, scale-free statistics, exact repair",

@@ -31,7 +31,8 @@ class Plan:
     quick
         Whether to compute a small version: fewer grid points, images and iterations.
     changes
-        Settings by name that replace those of every cell that has them, such as ``{"repair_steps": 3000}``.
+        Settings by name that replace those of every cell that has them, such as ``{"repair_steps": 3000}``; "data",
+        after which nothing can be compared with what is published, those of all.
     """
 
     runs: int | None = None
@@ -57,6 +58,7 @@ class Plan:
     def cell(self, measure: str, recipe: Mapping[str, Any], settings: Mapping[str, Any] | None = None,
              **labels: Any) -> Labelled:
         """Return the cell of a recipe and further settings, with the changes that it has a use for."""
-        chosen = Recipe(**{**recipe, **{name: value for name, value in self.changes.items() if name in recipe}})
+        changed = {name: value for name, value in self.changes.items() if name in recipe or name == "data"}
+        chosen = Recipe(**{**recipe, **changed})
         own = dict(settings or {}) | {name: value for name, value in self.changes.items() if name in SETTINGS[measure]}
         return Labelled(Cell(measure, chosen.settings() | own), {**labels, "run": chosen.seed})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +21,7 @@ from jacprobe.experiments.paper.item import Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.registry import FIGURES, TABLES
 from jacprobe.experiments.paper.result import PaperResult, output_paths
-from jacprobe.experiments.paper.verdicts import claim_table, entry_table
+from jacprobe.experiments.paper.verdicts import UNLIKE, claim_table, entry_table
 from jacprobe.experiments.sweeping import Store, run_cells
 from jacprobe.provenance import environment
 
@@ -111,8 +112,11 @@ def compute(item: Item, plan: Plan, folder: str | os.PathLike, *, data_root: str
     unread = pd.DataFrame({"error": list(missing.values())})
     failures = pd.concat([store.failures([cell.cell for cell in here]), unread], ignore_index=True)
     together = [found.assign(measure=measure) for measure, found in rows.items()]
+    entries = item.entries(rows, plan)
+    if "data" in plan.changes:
+        entries = [replace(found, verdict=UNLIKE) for found in entries]
     return PaperResult(item.name, item.title, pd.concat(together, ignore_index=True) if together else pd.DataFrame(),
-                       entry_table(item.entries(rows, plan)), claim_table(item.claims(rows, plan)), settings, failures,
+                       entry_table(entries), claim_table(item.claims(rows, plan)), settings, failures,
                        partial(item.draw, rows, plan))
 
 
