@@ -39,15 +39,12 @@ def versus(pruned, given, **arguments):
     return times, found["ours"], found["peer"]
 
 
-def one_layer(given, name, sizes, density, *, limit, target, **arguments):
+def one_layer(given, name, sizes, density, *, limit, target):
     fan_in, outputs = (size // 4 for size in sizes) if given.small else sizes
-    found, ours, peer = versus(layer(fan_in, outputs, density * (2 if given.small else 1), given.device), given,
-                               **arguments)
+    found, ours, peer = versus(layer(fan_in, outputs, density * (2 if given.small else 1), given.device), given)
     row, other = ours.iloc[0], peer.iloc[0]
     above = math.sqrt(max(row["score_after"] ** 2 - row["floor"] ** 2, 0))
-    how = f", `tolerance={arguments['tolerance']:g}`" if arguments else ""
-    return record(given, f"repair-{name}",
-                  claim=f"isometry of a {fan_in}×{outputs} layer, {100 * density:g} % kept{how}",
+    return record(given, f"repair-{name}", claim=f"isometry of a {fan_in}×{outputs} layer, {100 * density:g} % kept",
                   peer=f"{PEER}, which ends at {other['score_after']:.2g}", ratio=found.ratio, target=target,
                   errors={"residual above the floor": (above, limit)}, floor=row["floor"],
                   residuals={"jacprobe": row["score_after"], "peer": other["score_after"]}, **times(found))
@@ -88,7 +85,7 @@ def vgg(given):
 
 def main(arguments=None):
     given = options(arguments, __doc__, rounds=1)
-    return [one_layer(given, "tall", (784, 100), 0.1, limit=1e-5, target=4.0, tolerance=5e-6, max_steps=3_000),
+    return [one_layer(given, "tall", (784, 100), 0.1, limit=1e-5, target=4.0),
             one_layer(given, "square", (100, 100), 0.2, limit=1e-4, target=None),
             one_layer(given, "sparse", (100, 100), 0.05, limit=1e-5, target=None), *mlp(given), vgg(given)]
 

@@ -27,7 +27,7 @@ def criticality(blocks: Tensor) -> Tensor:
 
     References
     ----------
-    Hayou et al., Robust Pruning at Initialization, 2021, section 4 (rescaling trick).
+    Hayou et al., Robust Pruning at Initialization, 2021 (rescaling trick).
 
     Examples
     --------

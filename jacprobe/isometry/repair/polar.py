@@ -67,9 +67,8 @@ def polar_rounds(kept: Tensor, problem: Problem, *, max_rounds: int) -> tuple[Te
         The kept weights, and the number of rounds of each block `(num_blocks,)`.
     """
     kept, rounds = kept.clone(), torch.zeros(len(kept), dtype=torch.int64)
-    active = torch.arange(len(kept))
+    active, part = torch.arange(len(kept)), problem
     for _ in range(max_rounds):
-        part = problem.part(active)
         matrices = part.lift.forward(part.dense(kept[active]))
         if matrices.is_cuda:
             factor = newton_schulz(matrices)
@@ -82,7 +81,9 @@ def polar_rounds(kept: Tensor, problem: Problem, *, max_rounds: int) -> tuple[Te
         if not going.any():
             break
         lifted = part.kept(part.lift.adjoint(factor))[going.to(kept.device)]
-        active = active[going]
+        if not going.all():
+            active = active[going]
+            part = problem.part(active)
         kept[active] = lifted
         rounds[active] += 1
     return kept, rounds

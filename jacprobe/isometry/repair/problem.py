@@ -90,13 +90,13 @@ class Problem:
         """Return M."""
         return self.lift.forward(self.dense(kept))
 
-    def product(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return ``L' R`` of what `matrices` returns."""
-        return left.mH @ right
+    def gram(self, matrices: Tensor) -> Tensor:
+        """Return ``M' M``, as residuals are kept."""
+        return matrices.mH @ matrices
 
     def residual(self, matrices: Tensor) -> Tensor:
         """Return A."""
-        gram = self.product(matrices, matrices)
+        gram = self.gram(matrices)
         gram.diagonal(dim1=-2, dim2=-1).sub_(1)
         return gram
 
@@ -109,19 +109,14 @@ class Problem:
         """Return by how much the squared residual is above that of the floor."""
         return self.dot(residual, residual) - self.floor.square()
 
-    def slope(self, matrices: Tensor, residual: Tensor) -> Tensor:
-        """Return the gradient of ``||A||^2 / 2`` by the kept weights: the adjoint of `image`, at A."""
-        return 2 * self.kept(self.lift.adjoint(matrices @ residual))
+    def tangent(self, matrices: Tensor) -> Tangent:
+        """Return the derivative of A at matrices that `matrices` returns."""
+        return Tangent(self, matrices)
 
-    def gradient(self, kept: Tensor, matrices: Tensor, residual: Tensor) -> Tensor:
+    def gradient(self, kept: Tensor, tangent: Tangent, residual: Tensor) -> Tensor:
         """Return the gradient of all by the kept weights."""
-        found = self.slope(matrices, residual)
+        found = tangent.slope(residual)
         return found if self.penalty is None else found + self.penalty.gradient(kept)
-
-    def image(self, matrices: Tensor, step: Tensor) -> Tensor:
-        """Return ``M' L(D) + L(D)' M`` for matrices ``L(D)``: how A starts to change along D."""
-        half = self.product(matrices, step)
-        return half + half.mH
 
     def quartic(self, kept: Tensor, direction: Tensor, residual: Tensor, linear: Tensor, square: Tensor) -> Tensor:
         """Return the coefficients of t to t^4 of the objective where A is ``residual + t linear + t^2 square``."""
@@ -129,3 +124,25 @@ class Problem:
         found = torch.stack([dot(residual, linear), dot(linear, linear) / 2 + dot(residual, square),
                              dot(linear, square), dot(square, square) / 2], 1)
         return found if self.penalty is None else found + self.penalty.quartic(kept, direction)
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """The derivative of A by the kept weights of a problem, at matrices M."""
+
+    problem: Problem
+    matrices: Tensor
+
+    def image(self, step: Tensor) -> Tensor:
+        """Return ``M' L(D) + L(D)' M`` for matrices ``L(D)``: how A starts to change along D."""
+        half = self.matrices.mH @ step
+        return half + half.mH
+
+    def slope(self, residual: Tensor) -> Tensor:
+        """Return the gradient of ``||A||^2 / 2`` by the kept weights: the adjoint of `image`, at A."""
+        return 2 * self.problem.kept(self.problem.lift.adjoint(self.matrices @ residual))
+
+    def row_squares(self) -> Tensor:
+        """Return for each entry of A the sum of squares of its derivatives, twice that off the diagonal; flat lifts."""
+        half = self.matrices.square().mT @ self.problem.dense(self.problem.is_kept)
+        return 2 * (half + half.mT)

@@ -66,7 +66,7 @@ class Support:
         """Return the support of a bool block `(fan_in, outputs)`."""
         rows, columns = (mask.any(axis).nonzero()[:, 0] for axis in (1, 0))
         worth = _WORTH_PACKING if mask.numel() < _LARGE else _WORTH_PACKING_LARGE
-        if len(rows) * len(columns) > worth * mask.numel():
+        if len(rows) * len(columns) > worth * mask.numel() or not len(rows):  # an empty group stays what it is
             rows, columns = (torch.arange(size, device=mask.device) for size in mask.shape)
         is_flipped = len(rows) < len(columns)
         part = mask[rows][:, columns]

@@ -1,5 +1,8 @@
 """The parts of a repair against NumPy, SciPy and closed forms."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -159,13 +162,51 @@ def test_gradients_and_quartics_are_those_of_the_loss(name, outputs):
     residual = problem.residual(matrices)
     assert float(problem.dot(residual, residual).sum() / 2) == pytest.approx(loss(problem, blocks, mask), rel=1e-12)
     ahead, behind = (loss(problem, blocks + t * direction, mask) for t in (1e-5, -1e-5))
-    gradient = problem.gradient(weights, matrices, residual)
+    tangent = problem.tangent(matrices)
+    gradient = problem.gradient(weights, tangent, residual)
     assert float((gradient * step).sum()) == pytest.approx((ahead - behind) / 2e-5, rel=1e-6)
     moved = problem.matrices(step)
-    linear, square = problem.image(matrices, moved), problem.product(moved, moved)
+    linear, square = tangent.image(moved), problem.gram(moved)
     coefficients = problem.quartic(weights, step, residual, linear, square).sum(0)
     rise = sum(float(a) * 0.7**k for k, a in enumerate(coefficients, 1))
     assert rise == pytest.approx(loss(problem, blocks + 0.7 * direction, mask) - loss(problem, blocks, mask), rel=1e-9)
+
+
+def jacobian(problem, weights):
+    """The derivative of the residual of one block by its kept weights, entries off the diagonal scaled, by autograd."""
+    def scaled(kept):
+        dense = kept.new_zeros(problem.shape[0] * problem.shape[1]).index_put((problem.places[0],), kept)
+        M = dense.reshape(problem.shape)
+        gram = M.mT @ M
+        upper = torch.triu_indices(*gram.shape)
+        return gram[upper[0], upper[1]] * torch.where(upper[0] == upper[1], 1.0, torch.tensor(2.0).double().sqrt())
+    return torch.autograd.functional.jacobian(scaled, weights[0]).numpy()
+
+
+def upper_triangle(problem, residual):
+    """A residual of one block as a vector that has its length."""
+    if residual.ndim == 2:
+        return residual[0].numpy()
+    rows, columns = np.triu_indices(residual.shape[1])
+    return residual[0].numpy()[rows, columns] * np.where(rows == columns, 1.0, math.sqrt(2))
+
+
+@pytest.mark.parametrize("name", ["flat", "sparse"])
+def test_tangents_are_the_jacobian_of_the_residual(name):
+    mask = kept(1, 12, 5, density=0.4)
+    problem = PROBLEMS[name](mask).part(torch.tensor([0]))
+    weights, step = problem.kept(normal(1, 12, 5)), problem.kept(normal(1, 12, 5, seed=5))
+    J = jacobian(problem, weights)
+    tangent = problem.tangent(problem.matrices(weights))
+    residual = problem.residual(tangent.matrices)
+    image = upper_triangle(problem, tangent.image(problem.matrices(step)))
+    assert image == pytest.approx(J @ step[0].numpy(), abs=1e-13)
+    slope = tangent.slope(residual)[0].numpy()
+    assert slope == pytest.approx(J.T @ upper_triangle(problem, residual), abs=1e-13)
+    squares = tangent.row_squares()
+    if squares.ndim == 3:
+        squares = squares[:, *torch.triu_indices(5, 5)]
+    assert squares[0].numpy() == pytest.approx((J**2).sum(1), abs=1e-13)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -177,9 +218,10 @@ def test_a_part_of_a_problem_is_the_same_for_its_blocks(name):
     whole = problem.residual(problem.matrices(weights))
     for i in range(2):
         part = problem.part(torch.tensor([i]))
-        residual = part.residual(part.matrices(weights[[i]]))
+        tangent = part.tangent(part.matrices(weights[[i]]))
+        residual = part.residual(tangent.matrices)
         assert torch.allclose(residual[0], whole[i], atol=1e-13)
-        assert part.slope(part.matrices(weights[[i]]), residual).shape == weights[[i]].shape
+        assert tangent.slope(residual).shape == weights[[i]].shape
 
 
 @pytest.mark.parametrize(
@@ -232,6 +274,44 @@ def test_a_descent_never_goes_up_and_a_gauss_newton_step_ends_it():
     near, inner = gauss_newton_step(weights, problem, max_steps=200, forcing=torch.full((2,), 1e-10).double())
     residual = problem.residual(problem.matrices(near))
     assert inner > 1 and (problem.dot(residual, residual) < 0.01 * last).all()
+
+
+@pytest.mark.parametrize("name", ["flat", "sparse"])
+@pytest.mark.parametrize(("columns", "floor"), [(4, 0.0), (6, 1.0)], ids=["more weights than entries", "above a floor"])
+def test_a_gauss_newton_step_goes_along_the_shortest_least_squares_solution(name, columns, floor):
+    mask = kept(1, 20, columns, density=0.5)
+    if floor:
+        mask[0, :, -2:] = False
+        mask[0, 3, -2:] = True  # two columns of one row, of which one singular value must be 0
+    problem = replace(PROBLEMS[name](mask), floor=torch.tensor([floor]).double())
+    weights = problem.kept(normal(1, 20, columns) / 3)
+    residual = problem.residual(problem.matrices(weights))
+    found, _ = gauss_newton_step(weights, problem, max_steps=500, forcing=torch.tensor([1e-13]).double())
+    wanted = np.linalg.lstsq(jacobian(problem, weights), -upper_triangle(problem, residual), rcond=1e-10)[0]
+    direction = (found - weights)[0].numpy()
+    assert direction / np.linalg.norm(direction) == pytest.approx(wanted / np.linalg.norm(wanted), abs=1e-6)
+
+
+def test_columns_that_meet_in_few_rows_do_not_make_inner_steps_many():
+    mask = kept(1, 300, 40, density=0.1)
+    problem = SparseProblem.of(mask, torch.zeros(1).double())
+    weights, _ = conjugate_gradients(problem.kept(normal(1, 300, 40) / 5.5), problem, num_steps=30)
+    _, inner = gauss_newton_step(weights, problem, max_steps=1000, forcing=torch.full((1,), 1e-3).double())
+    J = jacobian(problem, weights)
+    left = -upper_triangle(problem, problem.residual(problem.matrices(weights)))
+    assert 10 < inner < 0.6 * _steps_of_cgls(J, left, 1e-3)
+
+
+def _steps_of_cgls(J, left, forcing):
+    """Steps of conjugate gradients on the equations as they are."""
+    slope = step = J.T @ left
+    goal, steps = forcing**2 * (slope @ slope), 0
+    while (square := slope @ slope) > goal:
+        image = J @ step
+        left = left - square / (image @ image) * image
+        slope = J.T @ left
+        step, steps = slope + (slope @ slope) / square * step, steps + 1
+    return steps
 
 
 # the paper's descent and the controls
