@@ -1,6 +1,7 @@
 from . import checkpoint as checkpoint
 from . import data as data
 from . import errors as errors
+from . import experiments as experiments
 from . import interchange as interchange
 from . import isometry as isometry
 from . import linop as linop
@@ -19,6 +20,8 @@ from .checkpoint import read_checkpoint as read_checkpoint
 from .checkpoint import save_model as save_model
 from .data import load_data as load_data
 from .errors import JacprobeError as JacprobeError
+from .experiments import read_sweep as read_sweep
+from .experiments import sweep as sweep
 from .interchange import read_masks as read_masks
 from .interchange import write_masks as write_masks
 from .isometry import Repair as Repair

@@ -47,6 +47,8 @@ VALUES = {
                   "LayerLaw(out_dim=9, in_dim=9, weight='gaussian', sigma_w2=1.0, slope=SlopeLaw of"),
     "critical point": (lambda: jp.theory.critical_point("tanh", q=0.5), "CriticalPoint(sigma_w2=1.68797"),
     "monitor": (lambda: jp.Monitor(network(), INPUTS), "Monitor of Sequential: mean, std, max, mean_square"),
+    "training run": (lambda: jp.train(network(), (INPUTS, torch.arange(4) % 3), training=jp.Training(
+        iterations=3, batch_size=2)), "TrainingRun(Sequential, 3 iterations, no test data, "),
 }
 WITHOUT_TABLE = {"density", "moments", "control", "data", "law", "layer law", "critical point"}
 
@@ -60,4 +62,4 @@ def test_a_value_fits_one_glance(name):
     if name not in WITHOUT_TABLE:
         page = value._repr_html_()
         assert "<table" in page and "<script>" not in page and "tensor(" not in page
-        assert "&lt;script&gt;" in page or name == "rewound"
+        assert "&lt;script&gt;" in page or name in ("rewound", "training run")

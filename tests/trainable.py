@@ -18,7 +18,8 @@ def make_samples(num=60, shape=(1, 6, 6), seed=0, dtype=torch.float32, num_class
 
 def make_mlp(seed=0, dtype=torch.float32):
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3)).to(dtype)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+    return net.to(dtype)
 
 
 def make_convnet(seed=0, dtype=torch.float32, dropout=0.0):
@@ -59,5 +60,5 @@ def eager_losses(net, samples, training, *, penalised):
         loss.backward()
         optimizer.step()
         schedule.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     return losses

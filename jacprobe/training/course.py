@@ -94,17 +94,14 @@ class Course:
         self.history.settle()
         if self.history.diverged is not None:
             return
-        error = None
+        errors = {}
         for split, data in self._held_out.items():
-            loss, error = evaluation(self._plain.net, data, self._precision)
-            self.history.note_evaluation(self.iteration, split, loss, error)
+            loss, errors[split] = evaluation(self._plain.net, data, self._precision)
+            self.history.note_evaluation(self.iteration, split, loss, errors[split])
         if not all(bool(parameter.isfinite().all()) for parameter in self._descent.parameters):
             self.history.diverged = self.iteration
-        elif self._chooses(error):
-            self.best = Best(self.iteration, error, _copies(self._plain.tensors()))
-
-    def _chooses(self, error: float) -> bool:
-        return self._training.protocol == "paper" and (self.best is None or error < self.best.error)
+        elif self._training.protocol == "paper" and (self.best is None or errors["test"] < self.best.error):
+            self.best = Best(self.iteration, errors["test"], _copies(self._plain.tensors()))
 
     def contents(self) -> dict[str, object]:
         """Return tensors and plain values from which `take` goes on as if nothing had happened."""

@@ -75,14 +75,14 @@ class PlainCopy:
         return result
 
 
-def _unmasked(net: nn.Module) -> dict[int, Tensor]:
-    """Put plain parameters in place of masked ones, zeros written in; return the masks by id of the parameter."""
-    owners = owned_parameters(net)
-    masked: dict[int, list[Owned]] = {}
-    for owned in owners.values():
-        masked.setdefault(id(owned.tensor), []).append(owned)
+def _unmasked(net: nn.Module) -> dict[str, Tensor]:
+    """Put plain parameters in place of masked ones, zeros written in; return the masks by plain name."""
+    groups: dict[int, dict[str, Owned]] = {}
+    for name, owned in owned_parameters(net).items():
+        groups.setdefault(id(owned.tensor), {})[name] = owned
     found = {}
-    for group in masked.values():
+    for owners in groups.values():
+        group = list(owners.values())
         masks = [_masks_to_drop(owned) for owned in group]
         if not all(masks) or any(not torch.equal(_kept(other), _kept(masks[0])) for other in masks):
             continue
@@ -90,7 +90,7 @@ def _unmasked(net: nn.Module) -> dict[int, Tensor]:
         parameter = nn.Parameter(torch.where(kept, tensor.detach(), 0), tensor.requires_grad)
         for owned in {(id(owned.module), owned.attribute): owned for owned in group}.values():
             _replace(owned, parameter)
-        found[id(parameter)] = kept
+        found |= dict.fromkeys(owners, kept)
     return found
 
 
@@ -118,15 +118,16 @@ def _replace(owned: Owned, parameter: nn.Parameter) -> None:
     owned.module.register_parameter(owned.attribute, parameter)
 
 
-def _trained(net: nn.Module, masks: dict[int, Tensor]) -> list[Trained]:
+def _trained(net: nn.Module, masks: dict[str, Tensor]) -> list[Trained]:
     found: dict[int, Trained] = {}
-    for owned in owned_parameters(net).values():
-        if not owned.tensor.requires_grad:
+    for name, owned in owned_parameters(net).items():
+        tensor, mask = owned.tensor, masks.get(name)
+        if not tensor.requires_grad:
             continue
-        mask = masks.get(id(owned.tensor))
-        penalised = bool(masks_on(owned)) or mask is not None or isinstance(owned.module, AFFINE)
-        if id(owned.tensor) in found:
-            penalised |= found[id(owned.tensor)].penalised
-        mask = None if mask is None else mask.to(owned.tensor)
-        found[id(owned.tensor)] = Trained(owned.tensor, mask, penalised)
+        penalised = mask is not None or bool(masks_on(owned)) or isinstance(owned.module, AFFINE)
+        if mask is not None:  # laid out in memory as the weight, for one kernel over both
+            mask = torch.empty_like(tensor, requires_grad=False).copy_(mask)
+        if id(tensor) in found:
+            penalised |= found[id(tensor)].penalised
+        found[id(tensor)] = Trained(tensor, mask, penalised)
     return list(found.values())

@@ -8,7 +8,6 @@ import os
 import pickle
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -106,14 +105,17 @@ def facts_of(model: nn.Module, samples: Mapping[str, Labelled | None], training:
     return {
         **training.to_settings(),
         "device": device.type,
-        "model": _digest({**model.state_dict()}, [*modules, *flags]),
+        "model": _digest(model.state_dict(), [*modules, *flags]),
         **{name: None if found is None else _digest(found._asdict()) for name, found in samples.items()},
     }
 
 
-def _digest(tensors: Mapping[str, Tensor], texts: list[str] | tuple = ()) -> str:
+def _digest(tensors: Mapping[str, object], texts: list[str] | tuple = ()) -> str:
     found = hashlib.sha256("\n".join(texts).encode())
     for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):  # what a module keeps as extra state
+            found.update(f"{name} {tensor!r}".encode())
+            continue
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
     return found.hexdigest()

@@ -36,7 +36,7 @@ class Training:
         Factor of the penalty ``l2 sum w^2`` (no half; weight decay is twice as large) over weights and biases of linear
         and convolutional layers and all masked parameters. No loss in a history contains it.
     log_every, log_offset
-        Batches whose loss is logged: `log_offset`, `log_offset` + `log_every`, and so on. The paper's are 2, 12, 22, ...
+        Batches whose loss is logged: `log_offset`, `log_offset` + `log_every`, and so on; as published 2, 12, 22.
     evaluate_every
         Iterations between evaluations on the validation and test data; the last iteration is always evaluated.
     augmentation

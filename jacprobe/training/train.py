@@ -10,10 +10,11 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from jacprobe.errors import ArgumentError, DtypeError, JacprobeError, ModelError, ShapeError
+from jacprobe.errors import DtypeError, ModelError
 from jacprobe.modelstate import check_model
 from jacprobe.progress import progress_bar
 from jacprobe.randomness import salted
+from jacprobe.training.agreement import check_fit, check_outputs, device_of
 from jacprobe.training.course import Course
 from jacprobe.training.data import Labelled, check_labelled
 from jacprobe.training.interruption import Interruption
@@ -98,9 +99,9 @@ def train(
     given = {"data": data, "validation": validation, "test": test}
     samples = {name: None if name != "data" and value is None else check_labelled(value, name)
                for name, value in given.items()}
-    _check_fit(samples, training)
+    check_fit(samples, training)
     every = whole_number("checkpoint_every", checkpoint_every, 1)
-    place = _device(model, device)
+    place = device_of(model, device)
     precision = Precision(training.precision, place)
     file = None
     if checkpoint is not None:
@@ -136,7 +137,7 @@ def _course(model: nn.Module, samples: dict[str, Labelled | None], training: Tra
     dtype = next((entry.parameter.dtype for entry in plain.trained), None)
     there = {name: _brought(found, device, dtype, channels_last) for name, found in samples.items()
              if found is not None}
-    _check_outputs(plain.net, there, precision)
+    check_outputs(plain.net, there, precision)
     data = there.pop("data")
     return Course(plain, data, there, training, precision), plain
 
@@ -170,62 +171,3 @@ def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(gpu):
                 torch.cuda.manual_seed(salted(seed, "noise"))
         yield
-
-
-def _check_fit(samples: dict[str, Labelled | None], training: Training) -> None:
-    inputs = samples["data"].inputs
-    if training.batch_size > len(inputs):
-        raise ArgumentError(f"`batch_size` must be at most the {len(inputs)} samples of `data`; got"
-                            f" {training.batch_size}. Pass Training(batch_size=...).")
-    if training.augmentation and inputs.ndim != 4:
-        raise ShapeError(f"`data` must be images (num, channels, height, width) to be augmented; got shape"
-                         f" {tuple(inputs.shape)}. Leave `augmentation` out.")
-    for name in ("validation", "test"):
-        held_out = samples[name]
-        if held_out is not None and held_out.inputs.shape[1:] != inputs.shape[1:]:
-            raise ShapeError(f"`{name}` must have inputs of the shape of `data`; got {tuple(held_out.inputs.shape[1:])}"
-                             f" and {tuple(inputs.shape[1:])}. Pass samples of one kind.")
-    if training.protocol == "paper" and samples["test"] is None:
-        raise ArgumentError("`test` must be given for the protocol 'paper', which chooses by the test error; got None."
-                            " Pass test data, or Training(protocol='clean').")
-
-
-def _device(model: nn.Module, device: str | torch.device | None) -> torch.device:
-    """Return the device to train on, that of the first parameter by default."""
-    own = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    if device is None:
-        return own
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or [""])[0].rstrip(".")
-        raise ArgumentError(f"`device` must be a device of this machine; got {str(device)!r}: {reason}."
-                            " Leave it out to train where the model is.") from error
-    return found
-
-
-@torch.no_grad()
-def _check_outputs(net: nn.Module, samples: dict[str, Labelled], precision: Precision) -> None:
-    """Check that the network takes two inputs, in evaluation mode, and that every label has an output."""
-    few = samples["data"].inputs[:2]
-    net.eval()
-    try:
-        with precision.running():
-            outputs = net(few)
-    except JacprobeError:
-        raise
-    except Exception as error:  # whatever a module raises at inputs that it does not take
-        reason = (str(error).splitlines() or [""])[0].rstrip(".")[:150]
-        raise ModelError(f"`model` must take inputs of shape {tuple(few.shape)}; it raised {type(error).__name__}:"
-                         f" {reason}. Check data and model.") from error
-    net.train()
-    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != len(few):
-        got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        raise ModelError(f"`model` must give (num, num_classes); got {got} for {len(few)} inputs. Wrap it so that it"
-                         " returns its logits.")
-    for name, found in samples.items():
-        low, high = int(found.labels.min()), int(found.labels.max())
-        if low < 0 or high >= outputs.shape[1]:
-            raise ArgumentError(f"`{name}` must have labels from 0 to {outputs.shape[1] - 1}, one per output of the"
-                                f" model; got {low} to {high}. Count classes from 0.")

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from trainable import make_samples
 
 import jacprobe as jp
 from jacprobe.errors import ArgumentError, DtypeError, NonFiniteError, ShapeError
 from jacprobe.training.data import Order, batches, check_labelled
 from jacprobe.training.settings import Training
-from trainable import make_samples
 
 
 def numbered(num):

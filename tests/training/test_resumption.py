@@ -4,10 +4,10 @@ import signal
 import pandas as pd
 import pytest
 import torch
+from trainable import make_convnet, make_mlp, make_samples, some_masks
 
 import jacprobe as jp
 from jacprobe.errors import ArgumentError, CheckpointError, OutputError
-from trainable import make_convnet, make_mlp, make_samples, some_masks
 
 SETTINGS = {"iterations": 24, "batch_size": 16, "rate": 0.5, "drop_every": 9, "log_every": 3, "log_offset": 1,
             "evaluate_every": 5, "augmentation": ("flip", "translate"), "protocol": "paper"}
@@ -208,7 +208,7 @@ def test_what_is_no_checkpoint_is_refused_and_kept(tmp_path, content):
     else:
         path.write_bytes(content)
     before = path.read_bytes()
-    with pytest.raises(CheckpointError, match="run.pt` must be a whole checkpoint of a training; .* Remove it") as error:
+    with pytest.raises(CheckpointError, match="must be a whole checkpoint of a training; .* Remove it") as error:
         trained(checkpoint=path)
     assert "\n" not in str(error.value) and path.read_bytes() == before
 
