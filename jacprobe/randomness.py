@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from numbers import Integral
 
 import torch
 
-from jacprobe.errors import DtypeError
+from jacprobe.errors import ArgumentError, DtypeError
 
 
 def make_generator(seed: int | torch.Generator, *, purpose: str | None = None) -> torch.Generator:
-    """Return `seed` if it is a generator, else one on the CPU that is seeded with the integer.
+    """Return `seed` if it is a generator, else one on the CPU that is seeded with the integer, maybe one of NumPy.
 
     Parameters
     ----------
@@ -22,12 +23,16 @@ def make_generator(seed: int | torch.Generator, *, purpose: str | None = None) -
     ------
     DtypeError
         It is neither.
+    ArgumentError
+        The integer does not fit into 64 bits.
     """
     if isinstance(seed, torch.Generator):
         return seed
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise DtypeError(f"`seed` must be an integer or a torch.Generator; got {seed!r}. Pass a seed such as 0.")
-    return torch.Generator().manual_seed(seed if purpose is None else salted(seed, purpose))
+    if not -(2**63) <= seed < 2**64:
+        raise ArgumentError(f"`seed` must fit into 64 bits; got {seed}. Pass a seed such as 0.")
+    return torch.Generator().manual_seed(int(seed) if purpose is None else salted(int(seed), purpose))
 
 
 def salted(seed: int, purpose: str) -> int:
@@ -46,8 +51,8 @@ def drawn_seed(seed: int | torch.Generator) -> int:
 
     Raises
     ------
-    DtypeError
-        It is neither.
+    DtypeError, ArgumentError
+        As `make_generator`.
     """
     generator = make_generator(seed)
-    return seed if isinstance(seed, int) else int(torch.randint(2**62, (), generator=generator))
+    return int(torch.randint(2**62, (), generator=generator)) if seed is generator else int(seed)

@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import jacprobe as jp
-from jacprobe.errors import DtypeError
-from jacprobe.randomness import make_generator
+from jacprobe.errors import ArgumentError, DtypeError
+from jacprobe.randomness import drawn_seed, make_generator
 
 
 def test_a_seed_and_a_generator_of_that_seed_draw_the_same():
@@ -32,6 +33,19 @@ def test_a_seed_for_a_purpose_repeats():
     first, second = (torch.rand(3, generator=make_generator(5, purpose="scores")) for _ in range(2))
     assert torch.equal(first, second)
     assert not torch.equal(first, torch.rand(3, generator=make_generator(6, purpose="scores")))
+
+
+def test_an_integer_of_numpy_is_a_seed_like_another():
+    net = nn.Linear(9, 9)
+    masks, same = (jp.prune(net, "random", sparsity=0.5, seed=seed) for seed in (np.int64(3), 3))
+    assert masks == same and masks.provenance == same.provenance
+    assert type(drawn_seed(np.int64(3))) is int
+
+
+@pytest.mark.parametrize("seed", [2**64, -(2**63) - 1])
+def test_a_seed_of_more_than_64_bits_is_refused(seed):
+    with pytest.raises(ArgumentError, match=r"`seed` must fit into 64 bits; got -?\d+\. Pass a seed such as 0"):
+        make_generator(seed)
 
 
 @pytest.mark.parametrize("seed", ["0", None, 1.0, True])

@@ -15,9 +15,9 @@ from jacprobe.errors import JacprobeError
 _SAME = ("data", "split", "input_shape", "device", "dtype", "accuracy", "epsilon", "work", "memory", "method",
          "num_values", "num_probes", "num_steps", "sparsity", "loss", "prunable", "allocation", "min_kept", "schedule",
          "num_rounds", "revival", "batch_norm", "masks", "objective", "gain", "strength", "tolerance", "max_steps",
-         "rate")
+         "rate", "probe_seed")
 _OPTION = {**{name: f"--{name.replace('_', '-')}" for name in _SAME},
-           "num": "--num-inputs", "probe_seed": "--probe-seed", "root": "--data-root", "inputs": "--data", "segments": "--segment",
+           "num": "--num-inputs", "root": "--data-root", "inputs": "--data", "segments": "--segment",
            "segment": "--segment", "sections": "FILES",
            "protected": "--protect", "arguments": "--argument", "results": "FILES", "changes": "--set",
            "folder": "--output", "score_loss": "--loss", "figure": "NAME", "table": "NAME"}

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from jacprobe.errors import ArgumentError, UnknownNameError
+from jacprobe.errors import ArgumentError, NonFiniteError, UnknownNameError
+from jacprobe.isometry.defaultdevice import cpu_by_default
 from jacprobe.isometry.initialisers import INITIALISERS, Draw, Drawn, Layer, affine_layers
 from jacprobe.masks import Masks
 from jacprobe.modelstate import check_module, copy_model
@@ -25,7 +26,8 @@ def initialize(
     model
         Any module; it is left untouched. Normalisations keep their state.
     method
-        A name of the table below, or a callable ``(weight, generator, **arguments)`` that fills the weight in place.
+        A name of the table below, or a callable ``(weight, generator, **arguments)`` that fills the weight, float64 and
+        of the layer's shape, in place. Those of ``torch.nn.init`` with a generator are such.
     seed
         Of the generator, or the generator; the global random state is not used.
     arguments
@@ -45,8 +47,10 @@ def initialize(
         An argument that the method does not take, lacks, or cannot use; a density or degree with which a layer cannot
         be orthogonal; a critical point that does not exist; an activation that is not plain from the modules.
     DtypeError, ModelError
-        `model` is no module, has no shapes yet, has a weight or bias that is masked or otherwise derived, or lacks
-        biases that are to vary.
+        `model` is no module, has no shapes yet, has a weight that is empty or complex, or a weight or bias that is
+        masked or otherwise derived, or lacks biases that are to vary.
+    NonFiniteError
+        The dtype of the model cannot hold what is drawn, or a callable does not fill the weight.
     ShapeError
         Masks do not fit.
 
@@ -55,7 +59,8 @@ def initialize(
     ================== ========================================================== ======================================
     method             weights                                                    arguments
     ================== ========================================================== ======================================
-    orthogonal         orthonormal rows or columns of (out, in * kernel)          gain=1
+    orthogonal         orthonormal rows or columns of (out, in * kernel), by      gain=1
+                       group
     sg                 N(0, gamma), the same variance in every layer              gamma
     vs-l, vs-g, vs-h   N(0, 1 / fan_in), N(0, 2 / (fan_in + fan_out)),
                        N(0, 2 / fan_in)
@@ -71,13 +76,14 @@ def initialize(
 
     `density` and `degree` are one number, or numbers by name of the weight; layers left out are dense. `weights` may be
     "gaussian", "orthogonal", "conv-orthogonal" or "delta-orthogonal". The functions of
-    ``jacprobe.isometry.initialisers`` say what holds exactly.
+    ``jacprobe.isometry.initialisers`` say what holds exactly. Fans are those of one group. A tied weight, its mask and
+    its density are those of the first layer that has it.
 
     References
     ----------
-    Lee et al. 2020, sections 3.1 and 4; facts of the published code. Xiao et al. 2018 and Li et al. 2019 for
-    convolutions, Schoenholz et al. 2017 for the critical point, Evci et al. 2022 for sparse-kaiming, Nowak et al. 2024
-    for eoi, Esguerra et al. 2023 for sao.
+    Lee et al. 2020, sections 3.1 (sg) and 4, whose code leaves the gain of orthogonal weights at 1. Xiao et al. 2018
+    and Li et al. 2019 for convolutions, Schoenholz et al. 2017 for the critical point, Evci et al. 2022 for
+    sparse-kaiming, Nowak et al. 2024 for eoi, Esguerra et al. 2023 for sao.
 
     Examples
     --------
@@ -89,27 +95,47 @@ def initialize(
     (True, 100)
     """
     check_module(model)
-    if not callable(method) and method not in INITIALISERS:
+    if not callable(method) and method not in tuple(INITIALISERS):
         raise UnknownNameError("method", method, INITIALISERS, "Or pass a callable.")
     fresh = copy_model(model)
     layers = affine_layers(fresh)
-    draw = _prepared(method, fresh, arguments)
-    generator = make_generator(seed)
-    masks: dict[str, torch.Tensor] = {}
-    with torch.no_grad():
-        written: set[int] = set()  # a tied weight belongs to the first of its layers
-        for layer in layers:
-            drawn = draw(layer, generator)
-            for attribute in ("weight", "bias"):
-                tensor = layer.module._parameters[attribute]
-                if tensor is None or id(tensor) in written:
-                    continue
-                written.add(id(tensor))
-                values = getattr(drawn, attribute)
-                tensor.zero_() if values is None else tensor.copy_(values)
-                if attribute in drawn.masks:
-                    masks[layer.parameter(attribute)] = drawn.masks[attribute]
+    with cpu_by_default():
+        draw = _prepared(method, fresh, arguments)
+        with torch.no_grad():
+            masks = _redraw(layers, draw, make_generator(seed))
     return Masks(masks).apply(fresh) if masks else fresh
+
+
+def _redraw(layers: list[Layer], draw: Draw, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Write new weights and biases into the layers, and return the masks that come with them."""
+    masks: dict[str, torch.Tensor] = {}
+    written: dict[int, str] = {}  # a tied weight belongs to the first of its layers
+    for layer in layers:
+        drawn = draw(layer, generator)
+        for attribute in ("weight", "bias"):
+            tensor, name = layer.module._parameters[attribute], layer.parameter(attribute)
+            if tensor is None:
+                continue
+            first = written.setdefault(id(tensor), name)
+            if first == name:
+                _write(tensor, getattr(drawn, attribute), name)
+            if attribute in drawn.masks and first == name:
+                masks[name] = drawn.masks[attribute]
+            elif attribute in drawn.masks and first not in masks:
+                raise ArgumentError(f"`arguments` must name a tied weight by its first name; {name!r} is {first!r},"
+                                    " which they leave dense. Rename it.")
+    return masks
+
+
+def _write(tensor: torch.Tensor, values: torch.Tensor | None, name: str) -> None:
+    if values is None:
+        tensor.zero_()
+        return
+    tensor.copy_(values)
+    if not bool(tensor.isfinite().all()):
+        largest = "NaN" if bool(values.isnan().any()) else f"values up to {float(values.abs().max()):.3g}"
+        raise NonFiniteError(f"`method` must give finite weights that {tensor.dtype} can hold; got {largest} for"
+                             f" {name!r}. Use smaller arguments; a callable must fill all of the weight, in place.")
 
 
 def _prepared(method: str | Callable[..., None], model: nn.Module, arguments: dict[str, object]) -> Draw:
@@ -124,12 +150,18 @@ def _prepared(method: str | Callable[..., None], model: nn.Module, arguments: di
 
 
 def _filling(fill: Callable[..., None], arguments: dict[str, object]) -> Draw:
+    signature = inspect.signature(fill)
+
     def draw(layer: Layer, generator: torch.Generator) -> Drawn:
-        weight = torch.empty(layer.shape, dtype=torch.float64)
+        weight = torch.full(layer.shape, torch.nan, dtype=torch.float64)  # so that what is not filled shows
         try:
-            fill(weight, generator, **arguments)
+            if "generator" in signature.parameters:  # as in torch.nn.init, where it stands last
+                bound = signature.bind(weight, generator=generator, **arguments)
+            else:
+                bound = signature.bind(weight, generator, **arguments)
         except TypeError as error:
-            raise _misfit(fill, arguments, error) from error
+            raise _misfit(getattr(fill, "__name__", fill), arguments, error) from error
+        fill(*bound.args, **bound.kwargs)
         return Drawn(weight)
 
     return draw

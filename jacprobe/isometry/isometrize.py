@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from numbers import Integral
 
 import torch
 from torch import nn
 
-from jacprobe.errors import ArgumentError, DtypeError, JacprobeWarning, UnknownNameError
+from jacprobe.errors import ArgumentError, DtypeError, JacprobeWarning, ModelError, UnknownNameError
+from jacprobe.isometry.checks import check_number
+from jacprobe.isometry.defaultdevice import cpu_by_default
 from jacprobe.isometry.gains import Gain, layer_gains
 from jacprobe.isometry.repair.measures import Measures
 from jacprobe.isometry.repairlayers import RepairLayer, repair_layers
@@ -19,6 +21,10 @@ from jacprobe.modelstate import check_model, copy_model
 from jacprobe.progress import progress_bar
 
 _MISSES = ("stationary", "max_steps")
+_LEAST, _MOST = 1e-70, 1e70  # of the largest weight of a layer over its gain: the fourth powers are numbers
+_READERS = {  # argument -> methods and objectives that read it
+    "strength": ("nearest", "spread"), "tolerance": ("polar-cg",), "max_steps": ("polar-cg", "paper-sgd"),
+    "rate": ("paper-sgd",)}
 
 
 def isometrize(
@@ -26,11 +32,11 @@ def isometrize(
     *,
     method: str = "polar-cg",
     objective: str = "gram",
-    gain: Gain = 1.0,
-    strength: float = 0.1,
+    gain: Gain | None = None,
+    strength: float | None = None,
     tolerance: float | None = None,
     max_steps: int | None = None,
-    rate: float = 0.1,
+    rate: float | None = None,
     progress: bool | None = False,
 ) -> Repair:
     """Return the network with kept weights that make each layer as near to an isometry as its mask allows.
@@ -52,9 +58,9 @@ def isometrize(
         (stride 1, circular), at every frequency.
     gain
         The singular value aimed at: a number, numbers by weight name, or "theory", which makes up for the slopes of the
-        activations (sqrt(2) for ReLU).
+        activations that follow the layers (sqrt(2) for ReLU). Default 1, and "theory" for "criticality".
     strength
-        Of the penalty of "nearest" and "spread", which trade isometry for it.
+        Of the penalty of "nearest" and "spread", which trade isometry for it. Default 0.1.
     tolerance
         Of the residual over its floor in "polar-cg" (root of the difference of squares). Default ``5e-7 sqrt(n)``
         with n the short side, and ``1e-4 sqrt(n)`` where progress is slow.
@@ -62,7 +68,7 @@ def isometrize(
         Most steps per layer; default 1,000, fewer but at least 100 where they would take more than 5e11 operations
         (2,304 x 512 and larger), and 10,000 for "paper-sgd", which always makes all.
     rate
-        Of "paper-sgd".
+        Of "paper-sgd". Default 0.1.
     progress
         Show a bar on stderr; None where that is a terminal.
 
@@ -74,11 +80,13 @@ def isometrize(
     Raises
     ------
     UnknownNameError
-        No such method or objective.
+        No such method, objective or weight.
     ArgumentError, DtypeError
-        An argument is out of its domain, or belongs to another method.
+        An argument is out of its domain, or belongs to another method; a gain of theory does not exist; weights that
+        the dtype of the model cannot hold; a descent that diverges.
     ModelError
-        A layer has no kept weights, or its weight is computed from other parameters.
+        A layer has no kept weights, or none but 0 to scale or descend from (which "polar-cg" can do without), or its
+        weight is computed from other parameters.
     NonFiniteError
         A weight is NaN or infinite.
 
@@ -102,7 +110,7 @@ def isometrize(
 
     References
     ----------
-    Lee et al. 2020, section 4.2 and equation 8 (approximate isometry, orthogonality score).
+    Lee et al. 2020, equation 8 (approximate isometry) and section 5.1 (orthogonality score).
 
     Examples
     --------
@@ -115,24 +123,53 @@ def isometrize(
     True
     """
     _check_names(method, objective)
-    plan = _plan(method, objective, strength, tolerance, max_steps, rate)
+    plan = _plan(method, objective, strength=strength, tolerance=tolerance, max_steps=max_steps, rate=rate)
     check_model(pruned)
+    with cpu_by_default():
+        result = _repaired(pruned, plan, default_gain(method) if gain is None else gain, progress)
+    for text in result.warnings:
+        warnings.warn(text, JacprobeWarning, stacklevel=2)
+    return result
+
+
+def default_gain(method: str) -> Gain:
+    """Return the gain of a method where none is given."""
+    return "theory" if method == "criticality" else 1.0
+
+
+def _repaired(pruned: nn.Module, plan: Plan, gain: Gain, progress: bool | None) -> Repair:
     model = copy_model(pruned)
     layers = repair_layers(model)
-    gains = layer_gains(model, [layer.name for layer in layers], _gain(method, gain))
+    gains = layer_gains(model, [layer.name for layer in layers], gain)
     starts = [layer.blocks / gains[layer.name] for layer in layers]
+    for layer, start in zip(layers, starts, strict=True):
+        _check_size(layer.name, float(start.abs().max()), plan.method)
     num_blocks = sum(len(layer.masks) for layer in layers)
     with torch.no_grad(), progress_bar(total=num_blocks, desc="isometry", unit="matrix", progress=progress) as bar:
         found = repair(layers, starts, plan, bar.update)
     rows = []
     for layer, start, repaired in zip(layers, starts, found, strict=True):
         if not torch.equal(start, repaired.blocks):
+            _check_finite(layer.name, repaired.blocks, plan.method)
             layer.write(repaired.blocks * gains[layer.name])
         rows.append(_row(layer, start, repaired, plan, gains[layer.name]))
-    result = Repair(model, tuple(rows))
-    for text in result.warnings:
-        warnings.warn(text, JacprobeWarning, stacklevel=2)
-    return result
+    return Repair(model, tuple(rows))
+
+
+def _check_size(name: str, largest: float, method: str) -> None:
+    """Check that a layer has weights to start from, the largest of that size over the gain."""
+    if largest == 0 and method != "polar-cg":
+        raise ModelError(f"`model` must have a kept weight that is not 0 in every layer for {method!r}; those of"
+                         f" {name!r} are all 0. Use the method 'polar-cg'.")
+    if largest and not _LEAST <= largest <= _MOST:
+        raise ArgumentError(f"`model` must have weights from {_LEAST:g} to {_MOST:g} times the gain; the largest of"
+                            f" {name!r} is {largest:.3g} times it. Rescale the weights, or pass another gain.")
+
+
+def _check_finite(name: str, blocks: torch.Tensor, method: str) -> None:
+    if not bool(blocks.isfinite().all()):
+        raise ArgumentError(f"`pruned` must have weights from which {method!r} stays finite; those of {name!r} became"
+                            " NaN or infinite. Use a smaller rate, or the method 'polar-cg'.")
 
 
 def _check_names(method: str, objective: str) -> None:
@@ -144,25 +181,30 @@ def _check_names(method: str, objective: str) -> None:
         raise ArgumentError(f"`objective` must be 'gram' for {method!r}; got {objective!r}. Use the method 'polar-cg'.")
 
 
-def _plan(method: str, objective: str, strength: float, tolerance: float | None, max_steps: int | None, rate: float
-          ) -> Plan:
-    for name, value in (("strength", strength), ("tolerance", tolerance), ("rate", rate)):
+def _plan(method: str, objective: str, *, strength: float | None, tolerance: float | None, max_steps: int | None,
+          rate: float | None) -> Plan:
+    """Return the arguments checked, each also by whether the method or objective reads it."""
+    given = {"strength": strength, "tolerance": tolerance, "max_steps": max_steps, "rate": rate}
+    for name, value in given.items():
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise DtypeError(f"`{name}` must be a number; got {value!r}. Leave it out for the default.")
-        if not 0 < value < math.inf:
-            raise ArgumentError(f"`{name}` must be positive and finite; got {value}. Leave it out for the default.")
-    if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, int)):
-        raise DtypeError(f"`max_steps` must be a whole number; got {max_steps!r}. Leave it out for the default.")
-    if max_steps is not None and max_steps < 1:
-        raise ArgumentError(f"`max_steps` must be at least 1; got {max_steps}. Leave it out for the default.")
-    return Plan(method, objective, strength, tolerance, max_steps, rate)
+        if name == "max_steps":
+            _check_steps(value)
+        else:
+            check_number(name, value, "positive and finite", "Leave it out for the default.")
+        readers = _READERS[name]
+        if not {method, objective} & set(readers):
+            raise ArgumentError(f"`{name}` must be left out but for {' and '.join(map(repr, readers))}; got {value} for"
+                                f" {method!r}, {objective!r}, where it would do nothing.")
+    return Plan(method, objective, 0.1 if strength is None else float(strength), tolerance,
+                None if max_steps is None else int(max_steps), 0.1 if rate is None else float(rate))
 
 
-def _gain(method: str, gain: Gain) -> Gain:
-    """Return the gain, which is that of theory where "criticality" is asked for and none is given."""
-    return "theory" if method == "criticality" and not isinstance(gain, Mapping) and gain == 1.0 else gain
+def _check_steps(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise DtypeError(f"`max_steps` must be a whole number; got {value!r}. Leave it out for the default.")
+    if value < 1:
+        raise ArgumentError(f"`max_steps` must be at least 1; got {value}. Leave it out for the default.")
 
 
 def _row(layer: RepairLayer, start: torch.Tensor, repaired: Repaired, plan: Plan, gain: float) -> dict[str, object]:

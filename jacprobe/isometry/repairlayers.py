@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from jacprobe.errors import ModelError
+from jacprobe.errors import ArgumentError, ModelError
+from jacprobe.isometry.checks import check_weight
 from jacprobe.isometry.repair.blocks import from_blocks, to_blocks
 from jacprobe.isometry.repair.support import structural_rank
 from jacprobe.masks.application import masks_on
@@ -52,13 +53,23 @@ class RepairLayer:
         return torch.where(self.masks, to_blocks(self.module, weight), 0)
 
     def write(self, blocks: Tensor) -> None:
-        """Put new values in place of the kept weights of the model it is of; removed ones stay as they are."""
+        """Put new values in place of the kept weights of the model it is of; removed ones stay as they are.
+
+        Raises
+        ------
+        ArgumentError
+            The dtype of the weight cannot hold them.
+        """
         owned = self.owners[0]
         shape = owned.tensor.shape
         kept = from_blocks(self.module, self.masks, shape)
         values = from_blocks(self.module, blocks, shape)
         with torch.no_grad():
             owned.tensor.copy_(torch.where(kept, values, owned.tensor.double()))
+        if not bool(owned.tensor.isfinite().all()):
+            raise ArgumentError(f"`gain` must give weights that {owned.tensor.dtype} can hold; those of {self.name!r}"
+                                f" go up to {float(values.abs().max()):.3g}. Pass a smaller gain or a model of more"
+                                " precision.")
         for one in self.owners:
             if one.is_torch_pruned():  # the product of the last forward pass, which is stale now
                 mask = one.module._buffers[f"{one.attribute}_mask"]
@@ -70,8 +81,9 @@ def repair_layers(model: nn.Module) -> list[RepairLayer]:
 
     Raises
     ------
-    ModelError
-        There is none; one has no kept weights; a weight is computed from other parameters, or tied under unlike masks.
+    ModelError, DtypeError
+        There is none; one has no entries or no kept weights, or is complex; a weight is computed from other parameters,
+        or tied under unlike masks.
     """
     known = owned_parameters(model)
     found: dict[int, RepairLayer] = {}
@@ -83,6 +95,7 @@ def repair_layers(model: nn.Module) -> list[RepairLayer]:
             raise ModelError(f"`model` must own its weights; {weight!r} is computed from other parameters. Remove that"
                              " parametrisation first.")
         tensor = known[weight].tensor
+        check_weight(weight, tensor)
         if id(tensor) not in found:
             owners = tuple(owned for owned in known.values() if owned.tensor is tensor)
             found[id(tensor)] = _layer(weight, module, owners)

@@ -48,7 +48,7 @@ class Repair:
 
     @property
     def score_before(self) -> float:
-        """Mean score over the layers before: `jacprobe.orthogonality_score`, but by group."""
+        """Mean score over the layers before: `jacprobe.orthogonality_score`, of the weights over their gains."""
         return self._mean("score_before")
 
     @property

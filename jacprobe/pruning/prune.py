@@ -137,7 +137,7 @@ def prune(
         "method": method, "arguments": arguments, "sparsity": float(sparsity), "prunable": prunable,
         "protected": protected, "allocation": allocation, "min_kept": min_kept, "schedule": schedule,
         "num_rounds": len(planned), "revival": revival, "batch_norm": batch_norm,
-        "seed": seed if isinstance(seed, int) else None,
+        "seed": None if isinstance(seed, torch.Generator) else int(seed),
     }
     return Masks(masks, record(model, list(masks), facts))
 

@@ -37,7 +37,9 @@ def same(one, other):
         "default": ([], {}),
         "control": (["--method", "equilibrate"], {"method": "equilibrate"}),
         "critical": (["--method", "criticality"], {"method": "criticality"}),
-        "paper": (["--method", "paper-sgd", "--max-steps", "20"], {"method": "paper-sgd", "max_steps": 20}),
+        "critical, given": (["--method", "criticality", "--gain", "1"], {"method": "criticality", "gain": 1.0}),
+        "paper": (["--method", "paper-sgd", "--max-steps", "20", "--rate", "0.05"],
+                  {"method": "paper-sgd", "max_steps": 20, "rate": 0.05}),
         "spread": (["--objective", "spread", "--strength", "0.3"], {"objective": "spread", "strength": 0.3}),
         "theory": (["--gain", "theory", "--tolerance", "1e-3"], {"gain": "theory", "tolerance": 1e-3}),
         "number": (["--gain", "1.5", "--device", "cpu"], {"gain": 1.5}),
@@ -58,6 +60,16 @@ def test_provenance_says_how(run, pruned_file):
     facts = jp.read_checkpoint("repaired.pt").provenance
     assert facts["initialiser"] == "orthogonal"
     assert facts["isometry"] == {"method": "polar-cg", "objective": "gram", "gain": "theory"}
+
+
+@quiet
+def test_provenance_has_the_gain_that_is_used_and_all_that_is_given(run, pruned_file):
+    run("isometrize", pruned_file, "--method", "criticality", "--output", "repaired.pt")
+    facts = jp.read_checkpoint("repaired.pt").provenance["isometry"]
+    assert facts == {"method": "criticality", "objective": "gram", "gain": "theory"}
+    run("isometrize", pruned_file, "--method", "paper-sgd", "--max-steps", "9", "--rate", "0.2", "--output", "r.pt")
+    facts = jp.read_checkpoint("r.pt").provenance["isometry"]
+    assert facts == {"method": "paper-sgd", "objective": "gram", "gain": 1.0, "max_steps": 9, "rate": 0.2}
 
 
 @quiet
@@ -128,6 +140,7 @@ def test_nothing_is_replaced_unless_told(run, pruned_file, tmp_path):
         "strength": (["--strength", "0"], "`--strength` must be positive and finite; got 0.0"),
         "tolerance": (["--tolerance", "nan"], "`--tolerance` must be positive and finite; got nan"),
         "steps": (["--max-steps", "0"], "`--max-steps` must be at least 1; got 0"),
+        "rate": (["--rate", "0.2"], "`--rate` must be left out but for 'paper-sgd'; got 0.2"),
         "device": (["--device", "cuba"], "`--device` must be"),
     }.values(),
     ids=lambda value: value if isinstance(value, str) else "",

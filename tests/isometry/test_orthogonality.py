@@ -29,7 +29,6 @@ LAYERS = {
     "one input": nn.Linear(1, 9),
     "convolution": nn.Conv2d(3, 8, 3),
     "tall convolution": nn.Conv2d(1, 20, 3),
-    "grouped convolution": nn.Conv2d(4, 8, 3, groups=2),
     "1-d convolution": nn.Conv1d(2, 5, 4),
 }
 
@@ -47,12 +46,35 @@ def test_the_score_is_the_mean_over_all_layers():
     assert jp.orthogonality_score(net) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 8, 3, groups=2), nn.Conv2d(9, 9, 3, groups=9),
+                                   nn.Conv1d(4, 12, 1, groups=4)], ids=repr)
+def test_the_groups_of_a_convolution_are_matrices_of_their_own_and_their_squares_add_up(layer):
+    net = drawn(layer)
+    expected = np.sqrt(sum(residual(block) ** 2 for block in net.weight.chunk(layer.groups)))
+    assert jp.orthogonality_score(net) == pytest.approx(expected, rel=1e-12)
+    assert jp.isometrize(net, method="rescale").score_before == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 def test_the_outputs_of_a_transposed_convolution_are_its_columns(groups):
     layer = drawn(nn.ConvTranspose2d(4, 6, 3, groups=groups))
-    inputs, outputs = 4 // groups, 6 // groups
-    blocks = [layer.weight[g * inputs:(g + 1) * inputs, channel] for g in range(groups) for channel in range(outputs)]
-    assert jp.orthogonality_score(layer) == pytest.approx(residual(torch.stack(blocks)), rel=1e-12)
+    blocks = [block.transpose(0, 1) for block in layer.weight.chunk(groups)]
+    expected = np.sqrt(sum(residual(block) ** 2 for block in blocks))
+    assert jp.orthogonality_score(layer) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(20, 20, 3, groups=20), nn.Conv2d(4, 8, 3, groups=2),
+                                   nn.ConvTranspose2d(8, 4, 3), nn.ConvTranspose2d(8, 4, 3, groups=2)], ids=repr)
+def test_orthogonal_weights_of_groups_and_transposed_convolutions_score_zero(layer):
+    assert jp.orthogonality_score(jp.initialize(layer.double(), "orthogonal")) < 1e-12
+
+
+def test_a_tied_weight_counts_once_as_it_does_in_a_repair():
+    net = drawn(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 9)))
+    net[1].weight = net[0].weight
+    expected = np.mean([residual(net[i].weight) for i in (0, 2)])
+    assert jp.orthogonality_score(net) == pytest.approx(expected, rel=1e-12)
+    assert jp.isometrize(net, method="rescale").score_before == pytest.approx(expected, rel=1e-9)
 
 
 def test_orthogonal_weights_score_zero_and_more_outputs_than_inputs_have_a_floor():
@@ -107,3 +129,12 @@ def test_the_model_must_be_a_finite_module_with_layers():
     nn.init.constant_(broken.weight, float("inf"))
     with pytest.raises(NonFiniteError, match="'weight' has 4 NaN or infinite"):
         jp.orthogonality_score(broken)
+
+
+def test_weights_whose_squares_are_no_numbers_and_complex_ones_are_refused():
+    net = nn.Linear(2, 2).double()
+    nn.init.constant_(net.weight, 1e200)
+    with pytest.raises(NonFiniteError, match=r"whose Gram matrix is finite in float64; got a score of .*\. Rescale"):
+        jp.orthogonality_score(net)
+    with pytest.raises(DtypeError, match=r"must have real weights; 'weight' is torch\.complex64"):
+        jp.orthogonality_score(nn.Linear(2, 2, dtype=torch.complex64))

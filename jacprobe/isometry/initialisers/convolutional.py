@@ -31,8 +31,8 @@ def convolutional_orthogonal(model: nn.Module, *, gain: float = 1.0) -> Draw:
 
     References
     ----------
-    Kautsky and Turcajova 1994; Xiao et al. 2018, algorithm 1; Li et al. 2019 (BCOP), section 4: projectors of rank
-    half the channels, semi-orthogonal matrix for other numbers of outputs.
+    Kautsky and Turcajova 1994; Xiao et al. 2018; Li et al. 2019 (BCOP): projectors of rank half the channels,
+    semi-orthogonal matrix for other numbers of outputs.
     """
     check_gain(gain)
 

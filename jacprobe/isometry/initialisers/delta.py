@@ -22,7 +22,7 @@ def delta_orthogonal(model: nn.Module, *, gain: float = 1.0) -> Draw:
 
     References
     ----------
-    Xiao et al. 2018, section 3.3; Haar matrix at the middle tap.
+    Xiao et al. 2018: Haar matrix at the middle tap.
     """
     check_gain(gain)
 

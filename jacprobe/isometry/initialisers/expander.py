@@ -35,11 +35,12 @@ def sparsity_aware_orthogonal(
 
     Every unit on the narrow side of a layer, of n units on the wide one, has exactly `degree` weights; on the wide side
     degrees are equal where they can be, and differ by little else. With `density` each layer has the degree nearest to
-    ``density * n`` that it can have. A weight matrix is B P C: block-diagonal orthogonal matrices B and C, of block
-    sizes d1 and d2 with d1 d2 = degree, joined by a random graph of blocks that is connected, and Ramanujan wherever 50
-    draws find one. Between two units there is at most one path, so that no entry is a sum that could cancel. The mask
-    has ``sqrt(degree)`` times the second singular value of the graph: it is a regular expander, less of one than a
-    Ramanujan graph of that degree, on which no orthogonal matrix need exist.
+    ``density * n`` that it can have; one more than a factor of 2 away is refused, as it mostly is for a prime n. A
+    weight matrix is B P C: block-diagonal orthogonal matrices B and C, of block sizes d1 and d2 with d1 d2 = degree,
+    joined by a random graph of blocks that is connected, and Ramanujan wherever 50 draws find one. Between two units
+    there is at most one path, so that no entry is a sum that could cancel. The mask has ``sqrt(degree)`` times the
+    second singular value of the graph: it is a regular expander, less of one than a Ramanujan graph of that degree, on
+    which no orthogonal matrix need exist.
 
     A convolution is delta-orthogonal, and keeps whole kernels: other taps than the middle one are kept at 0.
 
@@ -126,7 +127,12 @@ def _nearest(layer: Layer, density: float) -> Sizes:
     if density * widest < 0.5:
         raise ArgumentError(f"`density` must be at least {1 / widest:.3g} for {layer.parameter()!r}, or it cannot be"
                             f" orthogonal; got {density}. Every unit needs one weight.")
-    return min(_possible(layer), key=lambda sizes: (abs(sizes.degree - density * widest), *_faults(layer, sizes)))
+    best = min(_possible(layer), key=lambda sizes: (abs(sizes.degree - density * widest), *_faults(layer, sizes)))
+    if not 0.5 <= best.degree / (density * widest) <= 2:
+        raise ArgumentError(f"`density` must be within a factor of 2 of one that {layer.parameter()!r} can have; got"
+                            f" {density}, and {best.degree / widest:.3g} is the nearest. Degrees are products of two"
+                            f" divisors of the wide side, {widest}.")
+    return best
 
 
 def _possible(layer: Layer) -> Iterator[Sizes]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from jacprobe.errors import ArgumentError
+from jacprobe.isometry.checks import check_number
 from jacprobe.isometry.initialisers.layer import Draw, Drawn, Layer
 
 
@@ -20,18 +20,19 @@ def gaussian(layer: Layer, generator: torch.Generator, *, variance: float) -> Dr
 
 def scaled_gaussian(model: nn.Module, *, gamma: float) -> Draw:
     """Scaled Gaussian N(0, gamma): gamma is a variance, the same in every layer (Lee et al. 2020, section 3.1)."""
-    if not 0 < gamma < math.inf:
-        raise ArgumentError(f"`gamma` must be positive and finite; got {gamma}. It is the variance of the weights.")
+    check_number("gamma", gamma, "positive and finite", "It is the variance of the weights.")
     return lambda layer, generator: gaussian(layer, generator, variance=gamma)
 
 
 def variance_scaling(variance: Callable[[int, int], float]) -> Callable[[nn.Module], Draw]:
-    """Return the initialiser whose variance is a function of fan in and fan out."""
+    """Return the initialiser whose variance is a function of fan in and fan out, those of one group.
+
+    ``torch.nn.init`` takes the fans of a transposed convolution the wrong way round, and of groups all outputs.
+    """
 
     def initialiser(model: nn.Module) -> Draw:
         def draw(layer: Layer, generator: torch.Generator) -> Drawn:
-            fans = nn.init._calculate_fan_in_and_fan_out(layer.module.weight)
-            return gaussian(layer, generator, variance=variance(*fans))
+            return gaussian(layer, generator, variance=variance(layer.fan_in, layer.fan_out))
 
         return draw
 

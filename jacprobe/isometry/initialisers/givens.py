@@ -28,7 +28,7 @@ def exact_orthogonal(model: nn.Module, *, density: object, gain: float = 1.0) ->
 
     References
     ----------
-    Nowak et al. 2024, algorithm 1 and section 3.2. They start at the identity and stop after the rotation that passes
+    Nowak et al. 2024 (EOI). They start at the identity and stop after the rotation that passes
     the density; here the start is a random signed permutation, so that a wide layer does not read its first inputs
     only.
     """

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jacprobe.errors import ModelError
+from jacprobe.isometry.checks import check_weight
 from jacprobe.modelstate import AFFINE, plain_name, unwrapped
 
 
@@ -69,6 +70,11 @@ class Layer:
         """Number of weights into one output channel at one position (of stride 1, where it is transposed)."""
         return (self.rows if self.transposed else self.cols) * math.prod(self.kernel)
 
+    @property
+    def fan_out(self) -> int:
+        """Number of weights out of one input channel, which feeds its own group only."""
+        return (self.cols if self.transposed else self.rows) * math.prod(self.kernel)
+
     def assembled(self, blocks: Sequence[Tensor]) -> Tensor:
         """Return the weight of which `blocks`, (rows, cols, *kernel) each, are the groups."""
         return torch.cat(list(blocks)).reshape(self.shape)
@@ -97,8 +103,8 @@ def affine_layers(model: nn.Module) -> list[Layer]:
 
     Raises
     ------
-    ModelError
-        The weight or bias of one is masked or otherwise derived.
+    ModelError, DtypeError
+        The weight or bias of one is masked or otherwise derived; a weight has no entries or is complex.
     """
     layers = []
     for name, module in unwrapped(model).named_modules():
@@ -109,4 +115,5 @@ def affine_layers(model: nn.Module) -> list[Layer]:
                 raise ModelError(f"`model` must have plain parameters; the {attribute} of {name!r} is masked or"
                                  " computed from others. Initialise before pruning.")
         layers.append(Layer(name, module))
+        check_weight(layers[-1].parameter(), module.weight)
     return layers

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from jacprobe.errors import ArgumentError, ModelError, UnknownNameError
+from jacprobe.isometry.checks import check_number
 from jacprobe.isometry.initialisers.convolutional import convolutional_orthogonal
 from jacprobe.isometry.initialisers.delta import delta_orthogonal
 from jacprobe.isometry.initialisers.gaussian import gaussian
@@ -36,12 +37,9 @@ def mean_field(model: nn.Module, *, sigma_w2: float, sigma_b2: float = 0.0, weig
     that name. That is the same variance where a layer has no more outputs than inputs; one with more keeps the length
     of the whole vector, so that the variance of its units is smaller.
     """
-    if not 0 < sigma_w2 < math.inf:
-        raise ArgumentError(f"`sigma_w2` must be positive and finite; got {sigma_w2}. It is the variance of a weight"
-                            " times the fan-in.")
-    if not 0 <= sigma_b2 < math.inf:
-        raise ArgumentError(f"`sigma_b2` must be at least 0 and finite; got {sigma_b2}. It is the variance of a bias.")
-    if weights not in WEIGHTS:
+    check_number("sigma_w2", sigma_w2, "positive and finite", "It is the variance of a weight times the fan-in.")
+    check_number("sigma_b2", sigma_b2, "at least 0 and finite", "It is the variance of a bias.")
+    if weights not in tuple(WEIGHTS):
         raise UnknownNameError("weights", weights, WEIGHTS)
     if sigma_b2 > 0:
         _check_biases(model, sigma_b2)
@@ -66,7 +64,7 @@ def critical(
 
     References
     ----------
-    Poole et al. 2016; Schoenholz et al. 2017, section 3; Pennington et al. 2017 for orthogonal weights.
+    Poole et al. 2016; Schoenholz et al. 2017; Pennington et al. 2017 for orthogonal weights.
     """
     if sigma_b2 is not None and q is not None:
         raise ArgumentError(f"`sigma_b2` or `q` must be given, not both; got {sigma_b2} and {q}. Each sets the other.")

@@ -18,6 +18,8 @@ ELEMENTWISE = (
 def activation_of(model: nn.Module) -> nn.Module:
     """Return the activation module of the model, one of them where all are alike.
 
+    Functions that the forward pass calls, and modules that are not torch's, are not seen.
+
     Raises
     ------
     ArgumentError
@@ -31,7 +33,7 @@ def activation_of(model: nn.Module) -> nn.Module:
     found: dict[str, nn.Module] = {}
     for module in model.modules():
         if isinstance(module, ELEMENTWISE):
-            found.setdefault(re.sub(r"(, )?inplace=\w+", "", repr(module)), module)
+            found.setdefault(description(module), module)
     if not found:
         raise ArgumentError("`activation` must be given where no module of the model is a known one; got none. Pass a"
                             " name such as 'tanh' or 'linear', or the function.")
@@ -39,3 +41,15 @@ def activation_of(model: nn.Module) -> nn.Module:
         raise ArgumentError(f"`activation` must be given where a model has several; found {', '.join(found)}. Pass the"
                             " one to go by.")
     return next(iter(found.values()))
+
+
+def description(module: nn.Module) -> str:
+    """Return the text by which activations are alike: class, options but `inplace`, and learnt numbers.
+
+    Examples
+    --------
+    >>> description(nn.ReLU(inplace=True)), description(nn.PReLU(init=0.5))
+    ('ReLU()', 'PReLU(num_parameters=1) [0.5]')
+    """
+    learnt = "".join(f" {parameter.detach().flatten().tolist()}" for parameter in module.parameters())
+    return re.sub(r"(, )?inplace=\w+", "", repr(module)) + learnt

@@ -1,26 +1,24 @@
-"""Orthogonal weights: Haar matrices, and weights that are orthogonal as a matrix (out, in * kernel)."""
+"""Orthogonal weights: Haar matrices, and weights that are orthogonal as a matrix (out, in * kernel) of each group."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor, nn
 
-from jacprobe.errors import ArgumentError
+from jacprobe.isometry.checks import check_number
 from jacprobe.isometry.initialisers.layer import Draw, Drawn, Layer
+from jacprobe.isometry.repair.blocks import from_blocks
 
 
-def check_gain(gain: float) -> None:
+def check_gain(gain: object) -> None:
     """Check that `gain` is a finite number.
 
     Raises
     ------
-    ArgumentError
+    DtypeError, ArgumentError
         It is not.
     """
-    if not math.isfinite(gain):
-        raise ArgumentError(f"`gain` must be finite; got {gain}. 1 keeps the rows or columns orthonormal.")
+    check_number("gain", gain, "finite", "1 keeps the rows or columns orthonormal.")
 
 
 def haar(rows: int, cols: int, generator: torch.Generator) -> Tensor:
@@ -36,11 +34,12 @@ def haar(rows: int, cols: int, generator: torch.Generator) -> Tensor:
 
 
 def orthogonal(model: nn.Module, *, gain: float = 1.0) -> Draw:
-    """Orthonormal rows or columns, whichever are fewer, of the (out, in * kernel) matrix, times `gain`."""
+    """Orthonormal rows or columns, whichever are fewer, of each group's (out, in * kernel) matrix, times `gain`."""
     check_gain(gain)
 
     def draw(layer: Layer, generator: torch.Generator) -> Drawn:
-        weight = torch.empty(layer.shape, dtype=torch.float64)
-        return Drawn(nn.init.orthogonal_(weight, gain=gain, generator=generator))
+        outputs = layer.cols if layer.transposed else layer.rows
+        blocks = [gain * haar(outputs, layer.fan_in, generator).mT for _ in range(layer.groups)]
+        return Drawn(from_blocks(layer.module, torch.stack(blocks), layer.shape))
 
     return draw

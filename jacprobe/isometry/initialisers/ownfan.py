@@ -21,7 +21,7 @@ def sparse_kaiming(model: nn.Module, *, masks: Masks, gain: float = math.sqrt(2)
 
     References
     ----------
-    Evci et al. 2022, Gradient Flow in Sparse Neural Networks and How Lottery Tickets Win, section 3.
+    Evci et al. 2022, Gradient Flow in Sparse Neural Networks and How Lottery Tickets Win.
     """
     check_gain(gain)
     if not isinstance(masks, Masks):

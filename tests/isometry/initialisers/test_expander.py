@@ -141,3 +141,10 @@ def test_a_degree_that_blocks_cannot_have_is_refused_with_those_they_can():
 def test_a_density_must_allow_one_weight_per_unit(density, match):
     with pytest.raises(ArgumentError, match=rf"`density` must be {match}"):
         jp.initialize(nn.Linear(100, 10), "sao", density=density)
+
+
+def test_a_density_far_from_all_degrees_is_refused():
+    with pytest.raises(ArgumentError, match=r"within a factor of 2 of one that 'weight' can have; got 0\.3, and 0\.0099"
+                                            r" is the nearest\. Degrees are products of two divisors of .*101"):
+        jp.initialize(nn.Linear(101, 13), "sao", density=0.3)
+    assert jp.Masks.of(jp.initialize(nn.Linear(101, 13), "sao", density=0.7)).sparsity == 0

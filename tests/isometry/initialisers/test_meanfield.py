@@ -89,6 +89,13 @@ def test_a_model_without_known_activation_needs_one_given():
     assert jp.initialize(net, "critical", activation="linear")[0].weight.any()
 
 
+def test_activations_with_unlike_learnt_slopes_are_not_alike():
+    with pytest.raises(ArgumentError, match=r"several; found PReLU\(num_parameters=1\) \[0\.0\], PReLU.* \[0\.5\]\."):
+        jp.initialize(net_with(nn.PReLU(init=0.0), nn.PReLU(init=0.5)), "critical")
+    critical = jp.initialize(net_with(nn.PReLU(init=0.0), nn.PReLU(init=0.0)), "critical", seed=2)
+    assert torch.allclose(critical[0].weight, jp.initialize(net_with(nn.ReLU()), "critical", seed=2)[0].weight)
+
+
 def test_mixed_activations_are_refused_unless_one_is_given():
     net = net_with(nn.Tanh(), nn.LeakyReLU(0.1), nn.LeakyReLU(0.2))
     with pytest.raises(ArgumentError, match=r"several; found Tanh\(\), LeakyReLU\(negative_slope=0\.1\), Leaky"):
