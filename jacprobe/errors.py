@@ -65,5 +65,9 @@ class BudgetError(JacprobeError, MemoryError):
     """A computation does not fit the memory or work budget."""
 
 
+class ClusterError(JacprobeError, ConnectionError):
+    """The workers of a sweep cannot be reached, or what leads to them is not installed."""
+
+
 class JacprobeWarning(UserWarning):
     """Root of every warning that jacprobe raises on purpose: a result stands, with a doubt the caller must know."""

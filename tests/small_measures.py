@@ -1,4 +1,4 @@
-"""Measures for sweeps that take no time, and one that is killed; functions of a module, as other processes need them."""
+"""Measures for sweeps that take no time, or are killed; functions of a module, as other processes need them."""
 
 import os
 import signal

@@ -10,7 +10,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ["mlp_end_to_end", "mlp_layers", "vgg_end_to_end", "circular_convolution", "density", "largest_values",
-           "memory", "monitor", "pruned_units", "repair", "selection", "snip", "startup"]
+           "memory", "monitor", "pruned_units", "repair", "selection", "snip", "startup", "sweep", "training"]
 KEYS = {"name", "claim", "peer", "ratio", "target", "holds", "errors", "data", "device", "small", "rounds", "machine",
         "versions"}
 

@@ -17,6 +17,7 @@ BUILTINS = {
     "DataError": OSError,
     "OutputError": OSError,
     "BudgetError": MemoryError,
+    "ClusterError": ConnectionError,
 }
 
 

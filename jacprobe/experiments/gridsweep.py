@@ -69,6 +69,7 @@ def sweep(grid: Mapping[str, Any], *, folder: str | os.PathLike, measure: str = 
     >>> rows[["sparsity", "segment", "mean"]].round(1)
        sparsity     segment  mean
     0       0.0  end_to_end   0.5
+    1       0.9  end_to_end   0.1
     """
     cells = grid_cells(grid, measure=measure, seeds=seeds)
     kind = "cpu" if device is None else str(device).partition(":")[0]

@@ -14,12 +14,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from jacprobe.errors import ArgumentError, JacprobeWarning, NonFiniteError
+from jacprobe.errors import ArgumentError, JacprobeError, JacprobeWarning
 from jacprobe.modelstate import check_is_module, unwrapped
 from jacprobe.monitoring.pacing import Pace
 from jacprobe.monitoring.recordfile import RecordFile, check_record_path, frame_of
 from jacprobe.monitoring.scalarwriter import ScalarWriter, check_target
-from jacprobe.monitoring.settings import check_share, check_start, first_inputs, settings_of
+from jacprobe.monitoring.settings import check_share, checked_steps, first_inputs, settings_of
 from jacprobe.monitoring.statistics import Record, by_name, check_statistics, records_of
 from jacprobe.probe.checks import check_count, check_positive
 from jacprobe.probe.probing import Probing
@@ -126,7 +126,7 @@ class Monitor:
         check_count("every", every)
         self._statistics = check_statistics(statistics)
         self._epsilon = check_positive("epsilon", epsilon, "It is the half-width of the band around 1.")
-        check_start(start)
+        start = None if start is None else checked_steps("start", start, "Leave it out for 0.")
         if path is not None:
             check_record_path(path, resume=resume)
         if tensorboard is not None:
@@ -139,14 +139,17 @@ class Monitor:
             method=method, num_values=num_values, num_probes=num_probes, num_steps=40, seed=seed, memory=memory,
             work=work)
         self._spectra = by_name(self._probing.run(progress=False))
+        if not self._spectra:
+            raise ArgumentError("`kind` must name something that the model has; got nothing to record, as no module"
+                                " has weights. Pass kind='end_to_end'.")
         settings = settings_of(self._spectra, chosen, self._probing.provenance, model=self._name, every=every,
                                statistics=list(self._statistics), epsilon=self._epsilon, num_values=num_values,
                                num_probes=num_probes)
+        self._writer = None if tensorboard is None else ScalarWriter(tensorboard)  # where it fails, `path` is not there
         self._file = None if path is None else RecordFile(path, settings, resume=resume, start=start)
         self._records: list[Record] = [] if self._file is None else list(self._file.records)
         latest = self._records[-1].step if self._records else 0
         self._num_steps = latest if start is None else start
-        self._writer = None if tensorboard is None else ScalarWriter(tensorboard)
         if self._writer is not None:
             self._writer.describe(self._spectra)
         if not self._records or latest != self._num_steps:
@@ -179,17 +182,18 @@ class Monitor:
         Raises
         ------
         ArgumentError
-            `number` is not larger than before.
+            `number` is no whole number, or not larger than before.
         OutputError
             The record cannot be written.
 
         Warns
         -----
         JacprobeWarning
-            Weights or Jacobians are not finite any more: the record has no values, and training may go on.
+            The model cannot be probed any more, as its weights are not finite or its layers have other shapes: the
+            record has no values, and training may go on.
         """
         before = self._num_steps
-        now = before + 1 if number is None else number
+        now = before + 1 if number is None else checked_steps("number", number, "Count every step once.")
         if now <= before:
             raise ArgumentError(f"`number` must be larger than the {before} steps so far; got {number}. Count every"
                                 " step once.")
@@ -210,7 +214,7 @@ class Monitor:
     def _measured(self) -> dict[str, Spectrum]:
         try:
             self._spectra = by_name(self._probing.again())
-        except NonFiniteError as error:
+        except JacprobeError as error:  # no reason to lose a training run
             warnings.warn(f"no statistics at step {self._num_steps}: {error}", JacprobeWarning, stacklevel=4)
             return {name: _nothing(spectrum, str(error)) for name, spectrum in self._spectra.items()}
         return self._spectra
@@ -245,10 +249,12 @@ class Monitor:
     def latest(self) -> pd.DataFrame:
         """Return the values of the last record, a row per segment and a column per statistic."""
         frame = self.frame()
-        last = frame[frame["step"] == frame["step"].max()].pivot(index="segment", columns="statistic", values="value")
-        table = last.loc[list(self._spectra), list(self._statistics)].rename_axis(columns=None).reset_index()
-        labels = frame[(frame["step"] == frame["step"].max()) & (frame["label"] != "none")]
-        return table.assign(label=table["segment"].map(labels.groupby("segment")["label"].first()).fillna("none"))
+        last = frame[frame["step"] == frame["step"].max()]
+        values = last.pivot(index="segment", columns="statistic", values="value")
+        table = values.loc[list(self._spectra), list(self._statistics)].rename_axis(columns=None).reset_index()
+        known = last[last["label"] != "none"]
+        labels = dict(zip(known["segment"], known["label"], strict=True))
+        return table.assign(label=[labels.get(segment, "none") for segment in table["segment"]])
 
     def close(self) -> None:
         """Close the TensorBoard run that was opened here."""

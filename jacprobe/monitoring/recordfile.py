@@ -110,6 +110,8 @@ def _read(path: Path) -> tuple[dict, list[Record]]:
         if not head.startswith(_MARK):
             raise ValueError("its first line has no settings")
         settings = json.loads(head.removeprefix(_MARK))
+        if not (isinstance(settings, dict) and {"segments", "statistics"} <= settings.keys()):
+            raise ValueError("its settings name no segments and statistics")
         lines = list(csv.reader(io.StringIO(body[: body.rfind("\n") + 1])))[1:]
         return settings, [Record(int(step), segment, statistic, *_numbers(value), label, *_numbers(error))
                           for step, segment, statistic, value, label, error in lines]

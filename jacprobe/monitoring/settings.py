@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from numbers import Integral, Real
 
 import numpy as np
 from torch import Tensor
@@ -14,15 +15,19 @@ from jacprobe.probe.checks import check_count, check_inputs
 from jacprobe.results import Spectrum
 
 
-def check_start(start: int | None) -> None:
-    if start is not None and (isinstance(start, bool) or not isinstance(start, int) or start < 0):
-        raise ArgumentError(f"`start` must be a number of steps; got {start!r}. Leave it out for 0.")
+def checked_steps(name: str, steps: int, cure: str) -> int:
+    """Return a number of training steps as a plain integer, also where it comes from NumPy."""
+    if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 0:
+        raise ArgumentError(f"`{name}` must be a number of steps; got {steps!r}. {cure}")
+    return int(steps)
 
 
 def check_share(share: float | None) -> float | None:
-    if share is not None and not (isinstance(share, (int, float)) and 0 < share < math.inf):
+    if share is None:
+        return None
+    if isinstance(share, bool) or not isinstance(share, Real) or not 0 < share < math.inf:
         raise ArgumentError(f"`max_share` must be a positive number; got {share!r}. Pass None for no limit.")
-    return share
+    return float(share)
 
 
 def first_inputs(inputs: Tensor | np.ndarray, num_inputs: int | None) -> Tensor:

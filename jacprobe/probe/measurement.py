@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from jacprobe.errors import BudgetError, NonFiniteError
+from jacprobe.errors import BudgetError, ModelError, NonFiniteError
 from jacprobe.linop import LinearOperator, Product
 from jacprobe.probe import segments as parts
 from jacprobe.probe.affine import AffineFactors
@@ -60,6 +60,13 @@ class _Work:
     @property
     def reason(self) -> str | None:
         return self.survey.reason or self.choice.reason
+
+    def check_shape(self, operator: LinearOperator) -> None:
+        """Raise ModelError where the Jacobian is no longer of the shape that it had when it was surveyed."""
+        now, before = tuple(operator.shape[1:]), (self.survey.out_dim, self.survey.in_dim)
+        if now != before:
+            raise ModelError(f"`model` must keep the shapes of its layers; segment {self.segment.name!r} is"
+                             f" {now[0]}x{now[1]} and was {before[0]}x{before[1]}. Probe it anew.")
 
 
 class Measurement:
@@ -158,6 +165,7 @@ class Measurement:
             begin = time.perf_counter()
             work.signals = signals
             generic = GraphJacobian(*self._sites(work, traced), len(inputs))
+            work.check_shape(generic)
             operator = self._operator(work, generic, factorizer)
             if operator is not None:
                 work.rounding = rounding_of(operator, generic, traced, other)

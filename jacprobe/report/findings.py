@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,20 +69,24 @@ def _zeros(result: SpectrumSet) -> Finding:
     counted = [s for s in result if s.is_known and s.has_counted_zeros]
     shares = {s: s.num_zeros / max(1, s.num_inputs * s.dim) for s in counted}
     cut = [s.segment for s, share in shares.items() if share == 1]
-    layers = {s: share for s, share in shares.items() if s.kind == "layer" and share}
+    layers = {s: share for s, share in shares.items() if s.kind == "layer"}
     if cut:
         return Finding("Zeros", "bad", f"Every singular value of {', '.join(cut)} is zero by structure: no signal"
                                        " passes (exact).")
-    if layers:
-        worst = max(layers, key=layers.get)
-        num_layers = sum(s.kind == "layer" for s in counted)
-        return Finding("Zeros", "bad", f"{len(layers)} of {num_layers} layers have singular values that are zero by"
-                                       f" structure, most in {worst.segment} ({100 * layers[worst]:.1f} % of its"
-                                       " values; exact).")
+    if any(layers.values()):
+        return Finding("Zeros", "bad", _most_zeros("layers", layers))
+    if any(shares.values()):  # narrow layers make them from input to output, without any fault
+        return Finding("Zeros", "note", _most_zeros("segments", shares))
     if not counted:
         return Finding("Zeros", "open", "Structural zeros were not counted.")
     return Finding("Zeros", "good", f"No singular value of the {len(counted)} segments counted is zero by structure"
                                     " (exact).")
+
+
+def _most_zeros(name: str, shares: Mapping[Spectrum, float]) -> str:
+    worst = max(shares, key=shares.get)
+    return (f"{sum(map(bool, shares.values()))} of {len(shares)} {name} have singular values that are zero by"
+            f" structure, most in {worst.segment} ({100 * shares[worst]:.1f} % of its values; exact).")
 
 
 def _connection(report: MaskFacts) -> list[Finding]:

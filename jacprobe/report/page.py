@@ -21,6 +21,7 @@ from jacprobe.report.pictures import comparison_picture, mask_pictures, score_pi
 from jacprobe.report.section import Section, checked_sections
 from jacprobe.report.weighttables import mask_table, score_table
 from jacprobe.results import Comparison, SpectrumSet, compare
+from jacprobe.results.matching import common_epsilon
 from jacprobe.results.sentences import accuracy_note, remarks
 
 MOST = 10  # models that one figure shows
@@ -50,7 +51,7 @@ def report_page(
     facts
         For its provenance, such as the command.
     epsilon
-        Half-width of the band around 1 that counts as isometric, where several sets differ in it.
+        Half-width of the band around 1 that counts as isometric; that of the sets if None.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def report_page(
         `sections` is no mapping from names to Sections or SpectrumSets.
     ArgumentError
         It is empty, has more than ten models or an empty set of spectra, or several sets share no layer or differ in
-        `epsilon`, and none is given.
+        `epsilon`, and none is given; or `epsilon` is no positive number.
     NonFiniteError
         Values or scores are NaN or infinite.
 
@@ -75,8 +76,9 @@ def report_page(
     entries = checked_sections(sections)
     if len(entries) > MOST:
         raise ArgumentError(f"`sections` must hold at most {MOST} models; got {len(entries)}. Make several reports.")
-    comparison = compare({name: entry.result for name, entry in entries.items()}, epsilon=epsilon) \
-        if len(entries) > 1 else None
+    results = {name: entry.result for name, entry in entries.items()}
+    comparison = compare(results, epsilon=epsilon) if len(entries) > 1 else None
+    entries = {name: entry.judged(common_epsilon(epsilon, results)) for name, entry in entries.items()}
     style, script = _part("page.css"), _part("sort.js")
     return _environment().get_template("page.html").render(
         title=title, style=style, script=script, style_hash=_hash(style), script_hash=_hash(script),
@@ -107,7 +109,7 @@ def write_report(
         raise ArgumentError(f"`path` must end in {' or '.join(_SUFFIXES)}; got {str(path)!r}. Rename it.")
     with atomic_path(path, overwrite=overwrite) as temporary:
         page = report_page(sections, title=title, facts=facts, epsilon=epsilon)
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")  # names of files may be no text
     return Path(path)
 
 

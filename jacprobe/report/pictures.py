@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from jacprobe.plotting import plot_comparison, plot_layers, plot_sensitivity, plot_spectrum
-from jacprobe.plotting.contexts import style
+from jacprobe.plotting.artists.contexts import style
 from jacprobe.plotting.embedding import embedded, embedded_mask
 from jacprobe.report.section import Section
 from jacprobe.results import Comparison, SpectrumSet

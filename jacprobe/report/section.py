@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import pandas as pd
@@ -54,6 +54,10 @@ class Section:
         """Whether masks remove anything."""
         return self.mask_report is not None and self.mask_report.masks.num_kept < self.mask_report.masks.num_prunable
 
+    def judged(self, epsilon: float) -> Section:
+        """Return the same with `epsilon` as the half-width of the band that counts as isometric."""
+        return replace(self, result=replace(self.result, epsilon=epsilon))
+
 
 def checked_sections(sections: object) -> dict[str, Section]:
     """Return sections by name, also where there are only spectra.
@@ -61,7 +65,7 @@ def checked_sections(sections: object) -> dict[str, Section]:
     Raises
     ------
     DtypeError
-        `sections` is no mapping from names to Sections or SpectrumSets.
+        `sections` is no mapping from names to Sections or SpectrumSets, or a `mask_report` is no such report.
     ArgumentError
         It, or one of its sets of spectra, is empty.
     """
@@ -81,4 +85,7 @@ def _checked(name: object, entry: object) -> Section:
                          " first.")
     if not len(section.result):
         raise ArgumentError(f"`sections` must hold spectra; got an empty set for {name!r}. Probe its layers.")
+    if section.mask_report is not None and not hasattr(section.mask_report, "effective"):
+        raise DtypeError(f"`mask_report` must be what jacprobe.mask_report returns; got"
+                         f" {type(section.mask_report).__name__} for {name!r}. Pass jp.mask_report(model, masks).")
     return section

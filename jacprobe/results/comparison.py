@@ -102,6 +102,11 @@ class Comparison:
             Of ``mean, Δ mean, std, min, max, cond, within, LDI, zeros, mean square, Δ mean square, label``; all by
             default. What no row of a model fills is left out, and the labels where everything is exact.
 
+        Raises
+        ------
+        UnknownNameError
+            There is no such column.
+
         Notes
         -----
         Only numbers of exact rows stand alone, see ``SpectrumSet.table``; Δ is the difference from the first model,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from jacprobe.errors import UnknownNameError
 from jacprobe.results.deltas import delta
 from jacprobe.results.glance import moment_texts, text_row
 from jacprobe.results.spectrum import Spectrum
@@ -22,6 +23,7 @@ Key = tuple[str, str]
 def comparison_texts(results: Mapping[str, SpectrumSet], keys: Sequence[Key], columns: Sequence[str] | None
                      ) -> pd.DataFrame:
     """Return the table of ``Comparison.texts``, which explains it."""
+    wanted = _checked(columns)
     found = {name: {(s.segment, s.kind): s for s in result} for name, result in results.items()}
     base = next(iter(found.values()))
     epsilon = next(iter(results.values())).epsilon
@@ -35,10 +37,18 @@ def comparison_texts(results: Mapping[str, SpectrumSet], keys: Sequence[Key], co
         other = None if spectra is base else base
         rows = [_cells(spectra.get(key), (other or {}).get(key), epsilon) for key in keys]
         group = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
-        kept = [c for c in columns or COLUMNS if c in group and not set(group[c]) <= _blank(c)]
+        kept = [c for c in wanted if not set(group[c]) <= _blank(c)]
         group = group[[c for c in kept if not (c == "label" and is_exact)]]
         groups[name] = group.rename(columns={"within": f"within {epsilon:g}"})
     return pd.concat(groups, axis=1)
+
+
+def _checked(columns: Sequence[str] | None) -> Sequence[str]:
+    wanted = COLUMNS if columns is None else (columns,) if isinstance(columns, str) else columns
+    for column in wanted:
+        if column not in COLUMNS:
+            raise UnknownNameError("columns", column, COLUMNS)
+    return wanted
 
 
 def _blank(column: str) -> set[str]:

@@ -83,13 +83,17 @@ def _rounded(value: float, rounding: str, digits: int) -> str:
 
 
 def _exact(spectrum: Spectrum) -> dict[str, str]:
-    numbers = {name: f"{getattr(spectrum, name):.3g}" for name in _NUMBERS}
+    numbers = {name: _number(getattr(spectrum, name)) for name in _NUMBERS}
     if math.isnan(spectrum.relative_floor) and spectrum.std <= spectrum.floor:
         numbers["std"] = f"< {spectrum.floor:.1e}"
     if spectrum.num_under_floor > 0 and spectrum.num_zeros == 0:
         numbers["min"] = f"< {spectrum.floor:.1e}"
-        numbers["cond"] = f"> {spectrum.cond:.1e}"
+        numbers["cond"] = "" if math.isnan(spectrum.cond) else f"> {spectrum.cond:.1e}"
     return numbers
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3g}"  # the condition number where all is zero
 
 
 def _uncertain(spectrum: Spectrum) -> dict[str, str]:
@@ -111,7 +115,8 @@ def _share(spectrum: Spectrum, epsilon: float) -> str:
     low, high = spectrum.ldi_interval(epsilon)
     if math.isnan(low) or high - low == 1:
         return "" if spectrum.density is None else f"~ {100 * spectrum.ldi(epsilon):.0f} %"
-    band = f"{math.floor(100 * low)} to {math.ceil(100 * high)} %"
+    ends = dict.fromkeys((math.floor(100 * low), math.ceil(100 * high)))
+    band = f"{' to '.join(map(str, ends))} %"
     return band if spectrum.density is None else f"~ {100 * spectrum.ldi(epsilon):.0f} % ({band})"
 
 

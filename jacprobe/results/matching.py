@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 
 import torch
 
@@ -36,7 +37,7 @@ def common_epsilon(epsilon: float | None, results: Mapping[str, SpectrumSet]) ->
             texts = ", ".join(f"{value:g}" for value in sorted(found))
             raise ArgumentError(f"`epsilon` must be one for all sets; they have {texts}. Pass `epsilon`.")
         return found.pop()
-    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 < epsilon < math.inf:
+    if isinstance(epsilon, bool) or not isinstance(epsilon, Real) or not 0 < epsilon < math.inf:
         raise ArgumentError(f"`epsilon` must be a positive number; got {epsilon!r}. It is the half-width of the band"
                             " around 1.")
     return float(epsilon)

@@ -42,5 +42,6 @@ from .residuallaw import persistent_gates_variance as persistent_gates_variance
 from .residuallaw import residual_edges as residual_edges
 from .residuallaw import residual_law as residual_law
 from .residuallaw import residual_layers_law as residual_layers_law
+from .slopecells import slope_law as slope_law
 from .slopelaw import SlopeLaw as SlopeLaw
 from .spectrallaw import SpectralLaw as SpectralLaw

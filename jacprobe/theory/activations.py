@@ -53,7 +53,7 @@ ACTIVATIONS: dict[str, Activation] = {activation.name: activation for activation
     Activation("mish", F.mish),
     Activation("softsign", F.softsign, (0.0,)),
     Activation("hard-swish", F.hardswish, (-3.0, 3.0)),
-    Activation("hard-sigmoid", F.hardsigmoid, (-3.0, 3.0)),
+    Activation("hard-sigmoid", lambda x: F.relu6(x + 3) / 6, (-3.0, 3.0)),  # F.hardsigmoid has the slope of a float32 1/6
 )}
 _SPELLINGS = {"identity": "linear", "leakyrelu": "leaky-relu", "hardtanh": "hard-tanh", "swish": "silu",
               "hardswish": "hard-swish", "hardsigmoid": "hard-sigmoid"}  # after lower case and hyphens
@@ -132,7 +132,8 @@ def _from_function(spec: nn.Module | Callable[[Tensor], Tensor]) -> Activation:
     """Return the activation of a function or module, checked, with the kinks that it has."""
     function, name = spec, getattr(spec, "__name__", type(spec).__name__)
     if isinstance(spec, nn.Module):
-        function, name = copy.deepcopy(spec).double().eval(), repr(spec).splitlines()[0]
+        function, name = copy.deepcopy(spec).double().eval(), repr(spec)
+        name = type(spec).__name__ if "\n" in name else name
         function.requires_grad_(False)
         for module in function.modules():
             if hasattr(module, "inplace"):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.interpolate import CubicHermiteSpline, CubicSpline, PchipInterpolator
 
-_NEGLIGIBLE = 1e-5  # last terms of a cosine series, relative to its largest one
+_NEGLIGIBLE = 1e-6  # last terms of a cosine series, relative to its largest one
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,25 +111,36 @@ class Band:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A continuous law known by the nodes and weights of a quadrature: a single orthogonal layer's slopes."""
+    """A continuous law known by the nodes and weights of a quadrature: a single orthogonal layer's slopes.
+
+    Attributes
+    ----------
+    nodes, weights
+        float64 (num_nodes,): values of t, increasing, and their masses.
+    edges, masses
+        float64 (num_cells + 1,) and (num_cells,): cells of t and what lies in them, where that is known.
+    """
 
     nodes: NDArray[np.float64]
     weights: NDArray[np.float64]
+    edges: NDArray[np.float64] | None = None
+    masses: NDArray[np.float64] | None = None
 
     @property
     def low(self) -> float:
-        return float(self.nodes[0])
+        return float(self._interpolated.x[0])
 
     @property
     def high(self) -> float:
-        return float(self.nodes[-1])
+        return float(self._interpolated.x[-1])
 
     @property
     def mass(self) -> float:
         return float(self.weights.sum())
 
     def scaled(self, factor: float) -> Table:
-        return Table(self.nodes, self.weights * factor)
+        masses = None if self.masses is None else self.masses * factor
+        return Table(self.nodes, self.weights * factor, self.edges, masses)
 
     def density(self, t: NDArray) -> NDArray:
         return np.where((t >= self.low) & (t <= self.high), self._interpolated.derivative()(t), 0.0)
@@ -139,7 +150,9 @@ class Table:
 
     @cached_property
     def _interpolated(self) -> PchipInterpolator:
-        """Half of a node's weight lies on either side of it; the first and last share theirs out inwards."""
+        """By cells; else half of a node's weight lies on either side, and the first and last share theirs inwards."""
+        if self.edges is not None:
+            return PchipInterpolator(self.edges, np.concatenate([[0.0], np.cumsum(self.masses)]))
         sums = np.cumsum(self.weights) - self.weights / 2
         sums[0], sums[-1] = 0.0, self.mass
         return PchipInterpolator(self.nodes, sums)

@@ -28,7 +28,8 @@ def check_elementwise(function: Callable[[Tensor], Tensor], name: str) -> None:
     """
     points = torch.linspace(-3.1, 2.9, 31, dtype=torch.float64, requires_grad=True)
     try:
-        values, again, part = function(points), function(points), function(points[10:11])
+        with torch.enable_grad():  # also where the caller has switched it off
+            values, again, part = function(points), function(points), function(points[10:11])
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         reason = str(error).partition("\n")[0]
         raise DtypeError(f"`activation` must be a function of one float64 tensor; {name} fails on one: {reason}."

@@ -188,8 +188,12 @@ class Activation:
         (array([0., 1.]), array([0.5, 0.5]))
         """
         check_length("q", q, positive=True)
-        values, weights = _slope_law(self, float(q))
+        _, values, weights = _slope_law(self, float(q))
         return values.copy(), weights.copy()
+
+    def slope_nodes(self, q: float) -> np.ndarray:
+        """Return the points u, increasing, at which ``slope_law`` takes the slope."""
+        return _slope_law(self, float(q))[0].copy()
 
     def _finite(self, values: np.ndarray, x: np.ndarray) -> np.ndarray:
         if not np.isfinite(values).all():
@@ -200,7 +204,8 @@ class Activation:
 
 
 @lru_cache(maxsize=256)
-def _slope_law(phi: Activation, q: float) -> tuple[np.ndarray, np.ndarray]:
+def _slope_law(phi: Activation, q: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the nodes, and the values and weights of the law of the squared slope."""
     nodes, _ = gaussian_rule(lambda x: phi.slopes(x)[None] ** 2, q, phi.kinks)
     largest = max(float((phi.slopes(nodes) ** 2).max()), 1e-300)
 
@@ -212,7 +217,7 @@ def _slope_law(phi: Activation, q: float) -> tuple[np.ndarray, np.ndarray]:
     nodes, weights = gaussian_rule(tests, q, phi.kinks)
     # both sides of an even slope, and the pieces of a piecewise linear one, are one atom each
     values, place = np.unique(phi.slopes(nodes) ** 2, return_inverse=True)
-    return values, np.bincount(place, weights)
+    return np.sort(nodes), values, np.bincount(place, weights)
 
 
 def check_length(name: str, value: float, *, positive: bool = False) -> None:
@@ -234,7 +239,7 @@ def _check_pair(q11: float, q22: float, q12: float) -> float:
     """Check the covariance of two variables; return `q12` less what rounding put above the largest."""
     check_length("q11", q11, positive=True)
     check_length("q22", q22, positive=True)
-    largest = math.sqrt(q11 * q22)
+    largest = math.sqrt(q11) * math.sqrt(q22)  # the product of small ones underflows
     if not abs(q12) <= largest * (1 + 1e-12):
         raise ArgumentError(f"`q12` must lie within sqrt(q11 q22) = {largest:.6g} of 0; got {q12}. A correlation is at"
                             " most 1.")

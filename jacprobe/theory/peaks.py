@@ -31,10 +31,12 @@ class SlopesAlone:
         atoms = self.law.atoms()
         positive = squares > 0
         sharp, rest = atoms & positive, ~atoms & positive
-        if rest.sum() < _FEWEST:
+        if rest.sum() < _FEWEST and not self.law.cells:
             sharp, rest = positive, ~positive & rest
         found = list(zip(np.sqrt(squares[sharp]).tolist(), weights[sharp].tolist(), strict=True))
-        return found, [Table(np.log(squares[rest]), weights[rest])] if rest.any() else [], 0.0
+        cells = self.law.cells
+        between = (np.log(cells.edges * self.scale), cells.masses * self.share) if cells else ()
+        return found, [Table(np.log(squares[rest]), weights[rest], *between)] if rest.any() else [], 0.0
 
 
 def slopes_alone(layers: Sequence[LayerLaw]) -> SlopesAlone | None:

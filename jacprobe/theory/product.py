@@ -17,13 +17,13 @@ from jacprobe.theory.realcurve import highest, lowest, negative_axis
 from jacprobe.theory.spectrallaw import SpectralLaw
 from jacprobe.theory.supports import supports_of
 
-_LEVELS = (128, 512), (512, 1024)  # points of the search for bands, and at most of each band
+_LEVELS = (128, 1024), (512, 2048)  # points of the search for bands, and at most of each band
 _POINTS = 256  # at least of each band
-_DEFECT, _BAD_DEFECT = 8e-6, 2e-3  # mass for which a finer search is worth its time; for which there is no trust
+_DEFECT, _BAD_DEFECT = 4e-6, 2e-3  # mass for which a finer search is worth its time; share of it for which there is no trust
 _LARGEST_LOG = 600.0
 _ROUNDING = 1e-12
 _NOISE = 1e-13
-_NOTHING = 1e-9  # mass of bands that are left out
+_NOTHING = 1e-9  # share of the positive values in bands that are left out
 
 
 def product_law(layers: Sequence[LayerLaw]) -> SpectralLaw:
@@ -107,7 +107,7 @@ def _free_law(product: FreeProduct, layers: Sequence[LayerLaw]) -> tuple[list, l
     peaks = peaks_of(layers)
     atoms = [(float(np.sqrt(square)), mass) for square, mass in peaks if mass > _ROUNDING]
     mass = product.rank - sum(mass for _, mass in atoms)
-    if mass < _NOTHING:
+    if mass < _NOTHING * product.rank:  # rounding, beside atoms
         return atoms, [], 0.0
     curve = negative_axis(product)
     low, high = lowest(product, curve), highest(product)
@@ -124,7 +124,7 @@ def _free_law(product: FreeProduct, layers: Sequence[LayerLaw]) -> tuple[list, l
         found = sum(band.mass for band in bands)
         if abs(found - mass) < _DEFECT:
             break
-    if not abs(found - mass) < _BAD_DEFECT:
-        raise ArgumentError(f"`layers` must have a law that {_LEVELS[-1][0]} points resolve; got a mass of {found:.6f} "
-                            f"for {mass:.6f}. Smooth the slope law, or use `product_moments`.")
+    if not abs(found - mass) < _BAD_DEFECT * product.rank:
+        raise ArgumentError(f"`layers` must have a law that {_LEVELS[-1][0]} points resolve; got a mass of {found:.6g} "
+                            f"for {mass:.6g}. Smooth the slope law, or use `product_moments`.")
     return atoms, [band.scaled(mass / found) for band in bands], found - mass

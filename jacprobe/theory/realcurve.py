@@ -73,12 +73,12 @@ def inverses(product: FreeProduct, moment: NDArray) -> list[NDArray]:
 def _inverted(factor: DiagonalFactor, scaled: NDArray) -> NDArray:
     """Solve M_D(zeta) = scaled by bisection of a logarithm, left of 0, or between it and the law, or right of it."""
     law = factor.law
-    smallest, largest = law.support[[0, -1]]
+    smallest, largest, lowest_mass, highest_mass = law.ends()
     live = law.masses.sum()
     excess = np.abs(1 + live / scaled)  # zeta of a law with a single value is that value times 1 + live / scaled
     left, right = (scaled < 0) & (scaled > -live), scaled > 0
     anchor = np.where(right, largest, smallest)
-    end = np.where(right, law.masses[-1], law.masses[0]) / np.abs(scaled)
+    end = np.where(right, highest_mass, lowest_mass) / np.abs(scaled)
     low = np.log(np.where(left, smallest * excess, end))
     high = np.log(np.where(left, largest * excess, live / np.abs(scaled)))
     for _ in range(_BISECTIONS):

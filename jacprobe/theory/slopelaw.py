@@ -18,7 +18,48 @@ _GROUPS = 64
 _AT_A_TIME = 2**15  # numbers of a block that stays in the cache
 _SMALLEST = 1e-100  # of the largest value: less counts as so much, as its square must not underflow
 _SERIES = 0.05  # argument up to which six terms of an inverse hyperbolic tangent are exact
+_NO_POLE = 1e-280  # of a law whose density ends in a logarithm
 _MOST = 2000  # values of a product of two laws that are kept apart
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """What lies between the nodes of a law: cells over whose logarithms a mass is spread evenly, and the atoms.
+
+    Attributes
+    ----------
+    edges
+        float64 (num_cells + 1,): positive, increasing.
+    masses
+        float64 (num_cells,).
+    atoms
+        float64 (num_atoms,): values that are no part of the cells.
+    """
+
+    edges: NDArray[np.float64]
+    masses: NDArray[np.float64]
+    atoms: NDArray[np.float64]
+
+    def coarser(self, size: int) -> Cells:
+        """Return groups of `size` neighbouring cells as one."""
+        starts = np.arange(0, len(self.masses), size)
+        return Cells(np.append(self.edges[starts], self.edges[-1]), np.add.reduceat(self.masses, starts), self.atoms)
+
+    def matched(self, mass: float, mean: float, mean_square: float) -> Cells:
+        """Return the cells drawn a little together, so that mass and unnormalised first two moments are as given."""
+        masses = self.masses * (mass / self.masses.sum())
+        logs = np.log(self.edges / self.edges[-1])
+
+        def drawn(power: float) -> NDArray:
+            edges = np.exp(power * logs)
+            return edges * (mean / (masses @ (np.diff(edges) / (power * np.diff(logs)))))
+
+        low, high = 0.5, 2.0
+        for _ in range(50):
+            power = (low + high) / 2
+            square = masses @ (np.diff(drawn(power) ** 2) / (2 * power * np.diff(logs)))
+            low, high = (low, power) if square > mean_square else (power, high)
+        return Cells(drawn(power), masses, self.atoms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +75,13 @@ class SlopeLaw:
         float64 (num_values,): distinct, increasing, >= 0.
     weights
         float64 (num_values,): positive, of sum 1.
+    cells
+        What lies between the nodes, where that is known; else it is guessed from them.
     """
 
     values: NDArray[np.float64]
     weights: NDArray[np.float64]
+    cells: Cells | None = None
 
     def __repr__(self) -> str:
         if len(self.values) > 4:
@@ -88,6 +132,13 @@ class SlopeLaw:
         zeros = len(values) - len(positive)
         return cls.of(np.append(means, [0.0] * (zeros > 0)), np.append(weights, [zeros] * (zeros > 0)) / len(values))
 
+    def with_cells(self, cells: Cells) -> SlopeLaw:
+        """Return the law with `cells`, drawn a little to its own moments."""
+        rest = ~_within(self.values, cells.atoms)
+        values, weights = self.values[rest], self.weights[rest]
+        cells = cells.matched(float(weights.sum()), float(weights @ values), float(weights @ values**2))
+        return SlopeLaw(self.values, self.weights, cells)
+
     @property
     def support(self) -> NDArray[np.float64]:
         """The positive values."""
@@ -114,6 +165,8 @@ class SlopeLaw:
 
     def atoms(self) -> NDArray[np.bool_]:
         """Return which values are atoms rather than nodes of a quadrature: all of few, else those that stand out."""
+        if self.cells:
+            return _within(self.values, self.cells.atoms)
         if len(self.values) <= _FEW:
             return np.ones(len(self.values), dtype=bool)
         padded = np.concatenate([[0.0], self.weights, [0.0]])
@@ -129,18 +182,27 @@ class SlopeLaw:
         sums = np.add.reduceat(weights, starts)
         means = _drawn(np.add.reduceat(weights * values, starts) / sums, sums, 1.0, float(weights @ values**2))
         joined = np.concatenate([self.values[atoms], means]), np.concatenate([self.weights[atoms], sums])
-        return SlopeLaw(*_merged(*joined))
+        law = SlopeLaw(*_merged(*joined))
+        return law.with_cells(self.cells.coarser(size)) if self.cells else law
 
     def times(self, other: SlopeLaw) -> SlopeLaw:
         """Return the law of the product with an independent number of law `other`; close values of many are joined."""
         values = np.multiply.outer(self.values, other.values).ravel()
         return SlopeLaw(*_joined(*_merged(values, np.multiply.outer(self.weights, other.weights).ravel())))
 
+    def ends(self) -> tuple[float, float, float, float]:
+        """Return the least and the largest positive value, and the masses of the poles there."""
+        if self.cells is None:
+            return *self.support[[0, -1]], *self.masses[[0, -1]]
+        low = min([self.cells.edges[0], *self.cells.atoms[self.cells.atoms > 0]])
+        return low, self.support[-1], _NO_POLE, self.masses[-1]
+
     def transform(self, points: NDArray, *, sharp: bool = False) -> tuple[NDArray, NDArray]:
         """Return M(points) = mean of value / (point - value), and its derivative, of the shape (num_points,).
 
         Close to the law, the sum over the nodes of a quadrature has a pole at each where M has none. Nodes that are no
-        atoms are therefore spread evenly over the logarithms up to the next ones, unless `sharp`.
+        atoms are therefore spread evenly over the logarithms up to the next ones, unless `sharp`. Known cells are left
+        out only for points right of the law: where it reaches down to 0, nodes miss what lies below the least of them.
         """
         size = max(1, _AT_A_TIME // len(self.support))
         blocks = [self._transform(points[i : i + size, None], sharp) for i in range(0, len(points), size)]
@@ -149,7 +211,7 @@ class SlopeLaw:
     def _transform(self, points: NDArray, sharp: bool) -> tuple[NDArray, NDArray]:
         """Return M and its derivative at points (num_points, 1)."""
         values, charges, low, high, rates = self._parts
-        if sharp:
+        if sharp and (self.cells is None or points.real.min() > self.support[-1]):
             values, charges, low = self.support, self.masses * self.support, ()
         inverse = 1 / (points - values)
         charges = charges.astype(points.dtype)
@@ -157,6 +219,7 @@ class SlopeLaw:
         inverse *= inverse
         second = -(inverse @ charges)
         if len(low):
+            rates = rates.astype(points.dtype)
             below, above = points - low, points - high
             first += _log_ratio(below, above, high - low) @ rates
             second += ((low - high) / (below * above)) @ rates
@@ -166,10 +229,19 @@ class SlopeLaw:
     def _parts(self) -> tuple[NDArray, ...]:
         """Atoms and their charges; lower and upper ends of the spread nodes, and their weights per log of value."""
         values, weights, sharp = self.support, self.masses, self.atoms()[self.values > 0]
+        if self.cells:
+            edges = self.cells.edges
+            rates = self.cells.masses / np.diff(np.log(edges))
+            return values[sharp], (weights * values)[sharp], edges[:-1], edges[1:], rates
         if (~sharp).sum() < 3:
             sharp = np.ones(len(values), dtype=bool)
         atoms = values[sharp], (weights * values)[sharp]
         return *atoms, *(_spread(values[~sharp], weights[~sharp]) if not sharp.all() else ((), (), ()))
+
+
+def _within(values: NDArray, atoms: NDArray) -> NDArray[np.bool_]:
+    """Return which values are one of the atoms."""
+    return (np.abs(values[:, None] - atoms) <= _SAME * 10 * atoms).any(1)
 
 
 def _spread(values: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:
@@ -183,7 +255,7 @@ def _spread(values: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArra
     square = (np.expm1(2 * widths) / (2 * widths)) / (np.expm1(widths) / widths) ** 2  # of a spread value, by its own
     drawn = _drawn(values, weights, square, mean_square)
     low = drawn * widths / np.expm1(widths)  # keeps the mean of each value
-    return low, low * np.exp(widths), (weights / widths).astype(complex)
+    return low, low * np.exp(widths), weights / widths
 
 
 def _drawn(values: NDArray, weights: NDArray, factors: NDArray | float, mean_square: float) -> NDArray:

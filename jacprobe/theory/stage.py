@@ -10,7 +10,8 @@ import numpy as np
 
 from jacprobe.theory.activations import ACTIVATIONS, Activation
 from jacprobe.theory.layerlaw import LayerLaw
-from jacprobe.theory.slopelaw import SlopeLaw
+from jacprobe.theory.slopecells import slope_law
+from jacprobe.theory.slopelaw import Cells, SlopeLaw
 
 _ONE = SlopeLaw.of([1.0])
 _NODES = 64  # of a law of many units or of a product: more cost time and do not show
@@ -74,13 +75,14 @@ class Stage:
     def _slopes(self) -> SlopeLaw | None:
         """Law of phi'(h)^2 times the relative energy of the unit's row."""
         if self.phi is None:
-            return self.rows if self.slope is None else self.slope.times(self.rows or _ONE)
+            return self.slope.times(self.rows) if self.slope and self.rows else self.slope or self.rows
+        if self.rows is None:
+            return slope_law(self.phi, self.q)
         parts = [(energy, mass, *self.phi.slope_law(q)) for energy, mass, q in self._units if energy]
         dead = sum(mass for energy, mass, _ in self._units if not energy)
         values = np.concatenate([[0.0] * (dead > 0), *(energy * slopes for energy, _, slopes, _ in parts)])
         weights = np.concatenate([[dead] * (dead > 0), *(mass * weights for _, mass, _, weights in parts)])
-        law = SlopeLaw.of(values, weights)
-        return law if self.rows is None else _coarse(law)
+        return _coarse(SlopeLaw.of(values, weights))
 
     @property
     def _units(self) -> list[tuple[float, float, float]]:
@@ -108,7 +110,7 @@ class Stage:
     def from_dict(cls, facts: dict) -> Stage:
         facts = dict(facts)
         name = facts.pop("activation")
-        laws = {key: facts[key] and SlopeLaw.of(*facts[key]) for key in ("rows", "columns", "slope")}
+        laws = {key: facts[key] and _from_plain(*facts[key]) for key in ("rows", "columns", "slope")}
         return cls(**{**facts, **laws, "reasons": tuple(facts["reasons"])}, phi=ACTIVATIONS[name] if name else None)
 
 
@@ -131,7 +133,7 @@ def joined(stages: list[Stage]) -> list[LayerLaw]:
         first = stages[open_ones[0]]
         group = [i for i in open_ones if stages[i].phi is first.phi and stages[i].q <= _ALIKE * first.q]
         q = float(np.exp(np.mean([np.log(stages[i].q) for i in group])))
-        slopes = SlopeLaw.of(*first.phi.slope_law(q))
+        slopes = slope_law(first.phi, q)
         for i in group:
             gain = laws[i].slope.moment(1) / slopes.moment(1)
             laws[i] = dataclasses.replace(laws[i], sigma_w2=laws[i].sigma_w2 * gain, slope=slopes)
@@ -152,4 +154,12 @@ def _coarse(law: SlopeLaw) -> SlopeLaw:
 
 
 def _plain(law: SlopeLaw | None) -> list | None:
-    return law and [law.values.tolist(), law.weights.tolist()]
+    """Return values and weights, and behind them the edges, masses and atoms of cells."""
+    cells = law and law.cells
+    between = [cells.edges, cells.masses, cells.atoms] if cells else []
+    return law and [part.tolist() for part in (law.values, law.weights, *between)]
+
+
+def _from_plain(values: list, weights: list, *between: list) -> SlopeLaw:
+    law = SlopeLaw.of(values, weights)
+    return law.with_cells(Cells(*map(np.array, between))) if between else law

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 
 import pandas as pd
@@ -106,6 +107,9 @@ def test_files_of_one_name_have_names_of_their_own(run, tmp_path):
     names = [json.loads(run("compare", *files, "--json").out)["names"]
              for files in (["a/net.npz", "b/net.npz"], ["a/net.npz", "a/net.npz"], ["third.npz", "a/net.npz"])]
     assert names == [["a/net.npz", "b/net.npz"], ["net", "net (2)"], ["third", "net"]]
+    SpectrumSet((exact("fc1", ((1.0, 0.5),)),)).save(tmp_path / "third (2).npz")
+    outcome = run("compare", "third.npz", "third.npz", "third (2).npz", "--json")
+    assert json.loads(outcome.out)["names"] == ["third", "third (2)", "third (2) (2)"]
 
 
 def test_options_reach_the_probe_and_one_epsilon_judges_all(run):
@@ -166,8 +170,17 @@ def test_wrong_files_are_refused_by_name(run, tmp_path):
     refused(run("compare", "third.npz", "wide.npz"), "`--epsilon` must be one for all sets; they have 0.1, 0.2")
     refused(run("compare", "third.npz", "third.npz", "--data", "digits"), "`--data` must be left out", "'digits'")
     refused(run("compare", "third.npz", "third.npz", "--model", "lenet-5"), "`model` must be left out", "'lenet-5'")
+    refused(run("compare", "third.npz", "third.npz", "--probe-seed", 3), "probe-seed` must be left out", "3")
     refused(run("compare", "dense.pt"), "at least two files; got 1", status=2)
     refused(run("compare", *["third.npz"] * 11, "--plot", "out.png"), "at most 10 files; got 11", status=2)
+
+
+def test_a_file_name_that_is_no_text_is_refused(run, tmp_path):
+    SpectrumSet((exact("fc1", ((1.0, 0.5),)),)).save(tmp_path / "net.npz")
+    strange = tmp_path / os.fsdecode(b"net\xff.npz")
+    (tmp_path / "net.npz").rename(strange)
+    refused(run("compare", "third.npz", strange.name, "--output", "out.csv"), "`FILES` must have names that are text")
+    assert not list(tmp_path.glob("out.*"))
 
 
 def test_wrong_outputs_are_refused_before_any_work(run, tmp_path):

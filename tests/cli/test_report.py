@@ -49,6 +49,15 @@ def test_what_cannot_be_known_has_its_reason_in_the_page(run, files):
     assert "Not shown: `data` must be given for &#39;snip&#39;" in text_of(files / "report.html")
 
 
+def test_folders_that_name_a_user_are_not_in_the_page(run, files):
+    torch.save(torch.zeros(2, 1, 8, 8), files / "images.pt")
+    assert run("report", files / "dense.pt", "--output", files / "report.html", "--data", files / "images.pt",
+               "--score", "none").status == 0
+    text = text_of(files / "report.html")
+    assert "jacprobe report dense.pt --output report.html --score none --data images.pt" in text
+    assert str(files) not in text
+
+
 def test_a_file_name_with_markup_is_text(run, files):
     name = "<script>alert(1)<script>.pt"
     (files / "dense.pt").rename(files / name)
@@ -66,10 +75,12 @@ def test_a_file_name_with_markup_is_text(run, files):
     (["dense.pt"] * 11 + ["--output", "page.html"], 2, "report takes at most 10 files; got 11"),
     (["none.pt", "--output", "page.html"], 1, "none.pt"),
     (["saved.npz", "--output", "page.html", "--model", "mlp-7-tanh"], 1, "must be left out where all files are saved"),
+    (["empty.npz", "--output", "page.html"], 1, "`FILES` must hold spectra; got an empty set for 'empty'"),
     (["other.pt", "dense.pt", "--output", "page.html", "--num-inputs", 2], 1, "must have layers of the same name"),
-], ids=["suffix", "existing", "no folder", "score", "eleven", "no file", "nothing to build", "strangers"])
+], ids=["suffix", "existing", "no folder", "score", "eleven", "no file", "nothing to build", "empty", "strangers"])
 def test_refusals_are_one_line_and_write_nothing(run, files, arguments, status, words):
     (files / "there.html").write_text("kept")
+    jp.SpectrumSet(()).save(files / "empty.npz")
     torch.save(torch.nn.Sequential(torch.nn.Linear(64, 3)), files / "other.pt") if "other.pt" in arguments else None
     outcome = run("report", *arguments, *(["--trust-file", "--input-shape", "64"] if "other.pt" in arguments else []))
     assert (outcome.status, outcome.out) == (status, "")

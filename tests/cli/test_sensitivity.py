@@ -99,6 +99,16 @@ def test_plot_is_a_picture(run, model_file, tmp_path, sparsities):
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_figure_that_cannot_be_drawn_leaves_no_table_behind(run, model_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(jp, "plot_sensitivity", undrawable)
+    refused(run("sensitivity", model_file, "--method", "magnitude", "--plot", "out.png", "--output", "out.csv"), "thin")
+    assert not list(tmp_path.glob("out.*"))
+
+
+def undrawable(*arguments, **settings):
+    raise jp.errors.ArgumentError("`scores` must be thin.")
+
+
 def refused(outcome, *words: str, status: int = 1) -> None:
     assert (outcome.status, outcome.out) == (status, "")
     assert len(outcome.err.splitlines()) == 1, outcome.err

@@ -156,6 +156,15 @@ def test_plot_is_a_picture(run, model_file, tmp_path):
     assert (tmp_path / "layers.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_figure_that_cannot_be_drawn_leaves_no_table_behind(run, model_file, tmp_path, monkeypatch):
+    def undrawable(*arguments, **settings):
+        raise jp.errors.ArgumentError("`result` must be thin.")
+
+    monkeypatch.setattr(jp, "plot_layers", undrawable)
+    refused(run("spectrum", model_file, "--num-inputs", 3, "--plot", "out.png", "--output", "out.csv"), "must be thin")
+    assert not list(tmp_path.glob("out.*"))
+
+
 @pytest.mark.parametrize("option", ["--output", "--plot"])
 def test_nothing_is_replaced_unless_told(run, model_file, tmp_path, option):
     name = "out.npz" if option == "--output" else "out.png"

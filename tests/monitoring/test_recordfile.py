@@ -108,7 +108,8 @@ def test_an_existing_file_is_not_overwritten(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["step,segment\n", "# jacprobe monitor {\n", "# jacprobe monitor {}\nx\n1,2\n", "\xff"])
+    "content", ["step,segment\n", "# jacprobe monitor {\n", "# jacprobe monitor {}\nx\n1,2\n", "\xff",
+                "# jacprobe monitor {}\nstep\n", "# jacprobe monitor []\nstep\n"])
 def test_a_file_of_another_kind_is_refused(tmp_path, content):
     path = tmp_path / "values.csv"
     path.write_bytes(content.encode("latin-1"))

@@ -7,7 +7,7 @@ from oracles import seeded_normal
 from torch import nn
 
 import jacprobe as jp
-from jacprobe.errors import ArgumentError
+from jacprobe.errors import ArgumentError, OutputError
 
 INPUTS = seeded_normal(3, 4)
 
@@ -41,6 +41,17 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
     with pytest.raises(ArgumentError, match="Install it: pip install tensorboard"):
         jp.Monitor(nn.Linear(4, 2), INPUTS, tensorboard=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_leaves_no_records_behind(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise OutputError(f"`{folder}` must be a folder that can be written; got Not a directory. Choose another.")
+
+    monkeypatch.setattr("jacprobe.monitoring.scalarwriter.importlib.util.find_spec", lambda name: True)
+    monkeypatch.setattr("jacprobe.monitoring.scalarwriter._opened", refuse)
+    with pytest.raises(OutputError, match="must be a folder that can be written"):
+        jp.Monitor(nn.Linear(4, 2), INPUTS, path=tmp_path / "values.csv", tensorboard=tmp_path / "file")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_gets_a_run(tmp_path):

@@ -49,8 +49,10 @@ def test_the_scale_names_the_ends_and_the_whole_with_their_labels():
     ([exact("a", [[1.0, 0.0]], zeros=1), exact("b", [[1.0, 0.5]])], "bad", "1 of 2 layers have singular values"),
     ([exact("a", [[1.0, 0.0]], zeros=1)], "bad", "most in a (50.0 % of its values; exact)"),
     ([exact("end_to_end", [[0.0, 0.0]], zeros=2, kind="end_to_end")], "bad", "no signal passes"),
+    ([exact("a", [[1.0, 0.5]]), exact("end_to_end", [[1.0, 0.0]], zeros=1, kind="end_to_end")], "note",
+     "1 of 2 segments have singular values that are zero by structure, most in end_to_end (50.0 % of its"),
     ([missing("fc", "layer")], "open", "not counted"),
-], ids=["none", "in one of two", "the worst", "all", "unknown"])
+], ids=["none", "in one of two", "the worst", "all", "from input to output alone", "unknown"])
 def test_zeros_are_told(spectra, state, words):
     finding = found(section(*spectra))["Zeros"]
     assert finding.state == state

@@ -208,6 +208,23 @@ def test_every_kind_of_result_has_a_page(result):
     assert len(page.attributes("source")) in ({0} if len(result[1]) > 12 else {0, 1, 2})
 
 
+@pytest.mark.parametrize("names", [["dense"], ["dense", "pruned"]], ids=["one model", "two models"])
+def test_one_epsilon_judges_the_whole_page(names, monkeypatch):
+    monkeypatch.setattr("jacprobe.report.page.spectra_pictures", lambda section: [])  # seen elsewhere, and slow
+    page = Page(report_page({name: SpectrumSet((exact("fc", [[1.4, 0.8]]),)) for name in names}, epsilon=0.5))
+    assert "within 0.5 of 1: yes, in all 1 layers." in page.text
+    assert "epsilon 0.5" in page.text
+    assert "within 0.1" not in page.text
+    assert "within ±0.1" not in page.text
+    with pytest.raises(ArgumentError, match="`epsilon` must be a positive number; got -1"):
+        report_page({name: one_of_each() for name in names}, epsilon=-1)
+
+
+def test_a_name_that_is_no_text_can_be_read_on_the_page(tmp_path):
+    path = write_report({"net\udcff": SpectrumSet((missing("fc", "layer"),))}, tmp_path / "report.html")
+    assert r"net\udcff" in path.read_text(encoding="utf-8")
+
+
 def test_a_page_is_written_whole_or_not_at_all(tmp_path):
     result = SpectrumSet((missing("fc", "layer"),))
     path = write_report({"net": result}, tmp_path / "report.html")
@@ -229,6 +246,8 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path):
     "no model": ({}, ArgumentError, "`sections` must hold at least one model; got none"),
     "no spectra": ({"net": 3}, DtypeError, "got int for 'net'"),
     "a number as name": ({3: one_of_each()}, DtypeError, "for 3"),
+    "masks for their report": ({"net": Section(one_of_each(), mask_report=jp.Masks({"w": torch.ones(1).bool()}))},
+                               DtypeError, "`mask_report` must be what jacprobe.mask_report returns; got Masks"),
     "an empty set": ({"net": SpectrumSet(())}, ArgumentError, "got an empty set for 'net'"),
     "eleven": ({str(i): one_of_each() for i in range(11)}, ArgumentError, "at most 10 models; got 11"),
     "strangers": ({"a": SpectrumSet((exact("a"),)), "b": SpectrumSet((exact("b"),))}, ArgumentError,

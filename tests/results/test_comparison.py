@@ -9,7 +9,7 @@ import pytest
 from made_up import bounded, estimated, exact, missing, one_of_each, only_moments
 
 import jacprobe as jp
-from jacprobe.errors import ArgumentError, DtypeError, NonFiniteError
+from jacprobe.errors import ArgumentError, DtypeError, NonFiniteError, UnknownNameError
 from jacprobe.results import Comparison, SpectrumSet
 from jacprobe.results.deltas import STATISTICS, delta
 
@@ -68,6 +68,32 @@ def test_one_epsilon_judges_all():
     assert comparison.table["pruned"]["isometric"].tolist() == [False] * 3
     assert comparison.sets[0].epsilon == 0.01 and DENSE.epsilon == 0.1
     assert "within 0.01" in comparison.texts()["pruned"]
+
+
+def test_any_real_number_is_an_epsilon():
+    assert jp.compare({"dense": DENSE, "pruned": PRUNED}, epsilon=np.float32(0.25)).epsilon == 0.25
+    assert jp.compare({"dense": DENSE, "pruned": PRUNED}, epsilon=np.int64(1)).epsilon == 1.0
+
+
+def test_texts_have_the_columns_that_were_asked_for_and_no_others():
+    comparison = jp.compare({"dense": DENSE, "pruned": PRUNED})
+    assert list(comparison.texts("mean")["dense"]) == ["mean"]
+    assert list(comparison.texts(["max", "mean"])["pruned"]) == ["max", "mean"]
+    with pytest.raises(UnknownNameError, match="`columns` must be one of mean, .*; got 'maxx'. Did you mean 'max'"):
+        comparison.texts(["mean", "maxx"])
+
+
+def test_a_condition_number_that_is_not_known_is_no_text():
+    zero = SpectrumSet((exact("fc1", ((0.0, 0.0, 0.0),), zeros=3),))
+    tiny = SpectrumSet((exact("fc1", ((0.0, 0.0, 0.0),)),))
+    for result in (zero, tiny):
+        assert jp.compare({"dense": DENSE, "other": result}).texts()["dense"]["cond"].iloc[0] == "1.33"
+        assert "nan" not in repr(jp.compare({"dense": DENSE, "other": result})) and "nan" not in repr(result)
+
+
+def test_a_share_that_is_known_is_one_number():
+    known = SpectrumSet((bounded("fc1", lower=[[1.5, 0.3]], upper=[[2.0, 0.4]], dim=2),))
+    assert jp.compare({"a": known, "b": known}).texts()["a"]["within 0.1"].tolist() == ["0 %"]
 
 
 # matching

@@ -67,7 +67,9 @@ class Attempting:
                 torch.set_num_threads(self.num_threads)
             with self._scratch(cell) as folder:
                 return Attempt(cell, frame=self.measure(cell, folder))
-        except (Exception, SystemExit) as error:  # whatever a cell does, the others go on
+        except BaseException as error:  # whatever a cell does, the others go on
+            if isinstance(error, KeyboardInterrupt):
+                raise
             return not_made(cell, error)
 
     @contextmanager

@@ -61,7 +61,7 @@ def test_a_worker_killed_on_the_way_loses_nothing_and_records_nothing_twice(clus
             time.sleep(0.02)
         os.kill(min(worker.pid for worker in cluster.workers.values()), signal.SIGKILL)
 
-    killer = threading.Thread(target=kill_one_of_them)
+    killer = threading.Thread(target=kill_one_of_them, daemon=True)
     killer.start()
     outcome = run(cells(16, seconds=0.2, log=log), store, slow, address=cluster.scheduler_address)
     killer.join()
@@ -79,7 +79,7 @@ def test_a_cell_that_kills_each_of_its_workers_fails_alone(cluster, store, log):
 
 def test_a_scheduler_that_goes_away_ends_the_sweep_in_one_line(store):
     process = subprocess.Popen([sys.executable, "-c", _SCHEDULER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                               text=True)
+                               text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     address = process.stdout.readline().strip()
 
     def kill():
@@ -87,7 +87,7 @@ def test_a_scheduler_that_goes_away_ends_the_sweep_in_one_line(store):
             time.sleep(0.02)
         process.kill()
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     with pytest.raises(ClusterError, match="`address` must lead to a Dask scheduler that stays; 'tcp.* went away"):
         run(cells(20, seconds=0.3), store, slow, address=address)
@@ -100,7 +100,7 @@ def test_a_scheduler_that_goes_away_ends_the_sweep_in_one_line(store):
 _SCHEDULER = """
 import time
 from distributed import LocalCluster
-with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", processes=False) as cluster:
+with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", processes=False, protocol="tcp") as cluster:
     print(cluster.scheduler_address, flush=True)
     time.sleep(100)
 """

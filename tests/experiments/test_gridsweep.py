@@ -1,0 +1,41 @@
+"""A sweep over networks is what single calls find, and goes on where it stopped."""
+
+import pytest
+
+import jacprobe as jp
+from jacprobe.errors import ArgumentError, DataError
+
+GRID = {"network": "mlp-3-tanh", "data": "digits", "method": "snip", "sparsity": [0.0, 0.5, 0.9], "num_images": 20}
+
+
+def sweep(grid, folder, **options):
+    return jp.sweep(grid, folder=folder, backend="serial", progress=False, **options)
+
+
+def test_the_rows_are_what_spectra_finds(tmp_path):
+    outcome = sweep(GRID, tmp_path / "sweep")
+    assert (outcome.done, outcome.failed) == (3, 0), outcome.failures["traceback"].tolist()
+    train, _ = jp.training.split_validation(jp.load_data("digits"), share=0.1, seed=0)
+    for sparsity, mean in zip(outcome.rows["sparsity"], outcome.rows["mean"], strict=True):
+        net = jp.initialize(jp.build("mlp-3-tanh", input_shape=(1, 8, 8), num_classes=10), "orthogonal", seed=0)
+        masks = jp.prune(net, "snip", sparsity=sparsity, data=tuple(train), prunable="paper", batch_norm="paper")
+        found = jp.spectra(masks.apply(net), train[0][:20], kind="end_to_end")
+        assert mean == pytest.approx(found.end_to_end.mean, rel=1e-5)
+
+
+def test_a_larger_sweep_of_the_same_folder_measures_what_is_new(tmp_path):
+    sweep(GRID, tmp_path / "sweep")
+    more = sweep(GRID, tmp_path / "sweep", seeds=2)
+    assert (more.done, more.skipped) == (3, 3)
+    assert len(jp.read_sweep(tmp_path / "sweep")) == len(more.rows) == 6
+
+
+def test_another_device_in_the_same_folder_is_refused(tmp_path):
+    sweep({**GRID, "sparsity": 0.5}, tmp_path / "sweep")
+    with pytest.raises(ArgumentError, match="has device 'cpu', not 'cuda'"):
+        sweep(GRID, tmp_path / "sweep", device="cuda:0")
+
+
+def test_a_folder_without_a_sweep_cannot_be_read(tmp_path):
+    with pytest.raises(DataError, match=r"store.json` must be the facts of a sweep; .*Choose another folder"):
+        jp.read_sweep(tmp_path)
