@@ -16,6 +16,7 @@ QUICK = {  # numbers that the notebooks set by name, small
     "04_convolutional_networks": {"num_inputs": 1},
     "05_your_own_model": {"num_inputs": 2},
     "06_theory_against_measurement": {"widths": (25, 50), "num_networks": 2},
+    "07_the_paper": {"num_steps": 20},
 }
 
 
