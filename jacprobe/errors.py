@@ -61,7 +61,7 @@ class OutputError(JacprobeError, OSError):
     """A result cannot be written where it was asked for."""
 
 
-class BudgetError(JacprobeError, MemoryError):
+class BudgetError(MemoryError, JacprobeError):  # in this order other processes can make it anew
     """A computation does not fit the memory or work budget."""
 
 

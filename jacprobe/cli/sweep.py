@@ -32,7 +32,7 @@ def sweep(
     method: Annotated[_Texts, _repeatable("Scores to prune by, such as snip; none for a dense network")] = None,
     loss: Annotated[_Texts, _repeatable("Of the scores: labels, uniform, ...")] = None,
     sparsity: Annotated[_Numbers, _repeatable("Share of weights to remove")] = None,
-    repair: Annotated[_Texts, _repeatable("Way to isometry after pruning, such as polar-cg; none for no repair")] = None,
+    repair: Annotated[_Texts, _repeatable("Way to isometry after pruning, such as polar-cg; none to leave it")] = None,
     data: Annotated[_Texts, _repeatable("mnist, fashion-mnist, cifar-10 or digits")] = None,
     settings: Annotated[_Texts, typer.Option("--set", help="NAME=VALUE, any other setting, such as num_images=1000"
                                              " (repeatable, also with the same name).", show_default=False)] = None,

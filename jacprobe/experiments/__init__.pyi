@@ -1,9 +1,9 @@
 from . import sweeping as sweeping
+from .gridsweep import read_sweep as read_sweep
+from .gridsweep import sweep as sweep
 from .paper.reproduction import paper_figure as paper_figure
 from .paper.reproduction import paper_table as paper_table
 from .paper.result import PaperResult as PaperResult
-from .gridsweep import read_sweep as read_sweep
-from .gridsweep import sweep as sweep
 from .sweeping import Cell as Cell
 from .sweeping import Outcome as Outcome
 from .sweeping import Store as Store

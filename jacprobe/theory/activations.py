@@ -53,7 +53,7 @@ ACTIVATIONS: dict[str, Activation] = {activation.name: activation for activation
     Activation("mish", F.mish),
     Activation("softsign", F.softsign, (0.0,)),
     Activation("hard-swish", F.hardswish, (-3.0, 3.0)),
-    Activation("hard-sigmoid", lambda x: F.relu6(x + 3) / 6, (-3.0, 3.0)),  # F.hardsigmoid has the slope of a float32 1/6
+    Activation("hard-sigmoid", lambda x: F.relu6(x + 3) / 6, (-3.0, 3.0)),  # F.hardsigmoid has a float32 1/6
 )}
 _SPELLINGS = {"identity": "linear", "leakyrelu": "leaky-relu", "hardtanh": "hard-tanh", "swish": "silu",
               "hardswish": "hard-swish", "hardsigmoid": "hard-sigmoid"}  # after lower case and hyphens

@@ -19,7 +19,8 @@ from jacprobe.theory.supports import supports_of
 
 _LEVELS = (128, 1024), (512, 2048)  # points of the search for bands, and at most of each band
 _POINTS = 256  # at least of each band
-_DEFECT, _BAD_DEFECT = 4e-6, 2e-3  # mass for which a finer search is worth its time; share of it for which there is no trust
+_DEFECT = 4e-6  # of mass, for which a finer search is worth its time
+_BAD_DEFECT = 2e-3  # share of the mass beyond which a law is not to be trusted
 _LARGEST_LOG = 600.0
 _ROUNDING = 1e-12
 _NOISE = 1e-13

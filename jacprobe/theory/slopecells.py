@@ -85,7 +85,7 @@ def _normal_masses(z: NDArray) -> NDArray[np.float64]:
 
 def _atoms(squares: NDArray, masses: NDArray, *, flat: NDArray) -> tuple[NDArray, NDArray[np.bool_]]:
     """Return the squared slopes of flat parts that together are heavy, or are 0, and which parts these are."""
-    rounded = np.round(squares / squares.max(), 12)
+    rounded = np.round(squares / squares.max(), 10)
     levels, place = np.unique(rounded[flat], return_inverse=True)
     heavy = (np.bincount(place, masses[flat], minlength=len(levels)) > _HEAVY) & (levels > 0)
     chosen = squares == 0

@@ -12,6 +12,7 @@ from jacprobe.errors import ArgumentError, ShapeError
 
 _NEGLIGIBLE = 1e-16  # total weight of the outermost quadrature nodes that are dropped: rounding of the sum of weights
 _SAME = 1e-13  # relative distance of values that are one value
+_SAME_ATOM = 1e-10  # relative distance of nodes of a flat piece from its atom
 _FEW = 16  # at most so many values are taken for atoms, more for the nodes of a quadrature
 _HEAVIER = 8  # an atom among quadrature nodes weighs so many times what its neighbours weigh
 _GROUPS = 64
@@ -241,7 +242,7 @@ class SlopeLaw:
 
 def _within(values: NDArray, atoms: NDArray) -> NDArray[np.bool_]:
     """Return which values are one of the atoms."""
-    return (np.abs(values[:, None] - atoms) <= _SAME * 10 * atoms).any(1)
+    return (np.abs(values[:, None] - atoms) <= _SAME_ATOM * atoms).any(1)
 
 
 def _spread(values: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:

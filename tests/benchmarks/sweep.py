@@ -19,17 +19,17 @@ NUM_PROCESSES = 2
 EMPTY = 0.020  # seconds that a cell may cost beside its measure
 
 
-def waiting(cell, scratch):
-    time.sleep(cell.settings["seconds"])
-    return pd.DataFrame({"x": [cell.settings["x"]]})
-
-
 def swept(num, duration, **how):
     """Sweep cells into a folder that is new."""
+
+    def waiting(cell, scratch):  # here, so that it is sent as it is, not as a name
+        time.sleep(cell.settings["seconds"])
+        return pd.DataFrame({"x": [cell.settings["x"]]})
+
     with tempfile.TemporaryDirectory() as folder:
         cells = [Cell("waiting", {"x": x, "seconds": duration}) for x in range(num)]
         outcome = run_cells(cells, Store.open(Path(folder) / "sweep", facts={}), waiting, progress=False, **how)
-        assert outcome.done == num
+        assert outcome.done == num, outcome.failures["error"].iloc[0]
 
 
 def efficiency(given):
@@ -46,7 +46,7 @@ def cost(given):
     found = {}
     for name, arguments in how.items():
         swept(NUM_PROCESSES, 0.0, **arguments)  # starts the processes
-        found[name] = min(seconds(lambda arguments=arguments: swept(num, 0.0, **arguments)) for _ in range(given.rounds))
+        found[name] = min(seconds(lambda how=arguments: swept(num, 0.0, **how)) for _ in range(given.rounds))
     worst = max(found.values()) / num
     return record(given, "sweep-cost", claim="a cell that does nothing, with its file, serial or on two processes",
                   peer="20 ms", ratio=EMPTY / worst, target=None if given.small else 1.0, errors={},

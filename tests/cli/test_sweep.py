@@ -16,8 +16,8 @@ def test_the_plan_tells_the_cells_and_does_nothing(run, tmp_path):
     assert outcome.status == 0 and outcome.err == ""
     lines = outcome.out.splitlines()
     assert lines[0] == "10 cells, 0 of them in out already:"
-    assert lines[1] == ("    measure spectra, network mlp-3-tanh, data digits, init orthogonal, method snip, sparsity 0.5,"
-                        " seed 0, num_images 10")
+    assert lines[1] == ("    measure spectra, network mlp-3-tanh, data digits, init orthogonal, method snip, "
+                        "sparsity 0.5, seed 0, num_images 10")
     assert lines[-1] == "    and 5 more"
     assert list(tmp_path.iterdir()) == []
 

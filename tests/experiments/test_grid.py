@@ -40,7 +40,7 @@ def test_settings_of_the_measure_are_part_of_the_cell():
 @pytest.mark.parametrize(
     ("grid", "options", "error", "message"),
     [
-        ({}, {"measure": "spectrum"}, UnknownNameError, "`measure` must be one of .*got 'spectrum'. Did you mean 'spectra'"),
+        ({}, {"measure": "spectrum"}, UnknownNameError, "`measure` must be .*got 'spectrum'. Did you mean 'spectra'"),
         ({"netwrok": "mlp-7-tanh"}, {}, UnknownNameError, "got 'netwrok'. Did you mean 'network'"),
         ({"network": "mlp-9"}, {}, UnknownNameError, "`network` must be one of .*; got 'mlp-9'"),
         ({"sparsity": []}, {}, ArgumentError, "`sparsity` must have at least one value; got none"),

@@ -78,7 +78,7 @@ _CURVES_7 = {"mlp-7-relu": losses.EIGHT, "mlp-7-lrelu": (*FIVE, "LDI-Dense")}
 
 def _figure_7_claims(rows: Rows, plan: Plan) -> list[Claim]:
     points = averaged(losses.loss_rows(rows, ["loss"]), "value")
-    claims = [claim for claim in values.value_claims(rows, ["relu", "lrelu"])]
+    claims = list(values.value_claims(rows, ["relu", "lrelu"]))
     for name in ("relu", "lrelu"):
         claims.append(ordered(f"{name} loss at 102: repairing LDI-CS makes training faster",
                               {curve: at(points, f"{name} loss", curve, 102) for curve in ("LDI-CS", "LDI-CS-AI")}))

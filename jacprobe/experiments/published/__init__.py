@@ -27,7 +27,7 @@ def published_table(name: str) -> pd.DataFrame:
 
     Examples
     --------
-    >>> published_table("4").loc["GT", "mlp-7-tanh"]
+    >>> float(published_table("4").loc["GT", "mlp-7-tanh"])
     2.61
     """
     held = _read("tables.json")[name]
@@ -44,9 +44,9 @@ def published_curves(figure: str) -> pd.DataFrame:
 
     Examples
     --------
-    >>> curves = published_curves("2a")
-    >>> curves[(curves["panel"] == "tanh mean") & (curves["curve"] == "LDI-CS")].iloc[-1].to_list()
-    ['tanh mean', 'LDI-CS', 90.0, 0.02867]
+    >>> curves = published_curves("2a").set_index(["panel", "curve", "x"])["value"]
+    >>> float(curves["tanh mean", "LDI-CS", 90.0])
+    0.02867
     """
     panels = _read("curves.json").get("4a" if figure == "2a" else figure, {})
     rows = [(panel, curve, float(x), math.nan if value is None else float(value))

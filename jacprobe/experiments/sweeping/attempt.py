@@ -104,6 +104,13 @@ def killed_attempt(cell: Cell, error: BaseException | None = None) -> Attempt:
     return Attempt(cell, failure=Failure(reason, "" if error is None else _traceback(error)))
 
 
+def unsent_attempt(cell: Cell, error: BaseException) -> Attempt:
+    """Return the failed attempt at a cell that no other process could take in."""
+    reason = (str(error.__cause__ or error).strip().strip('"').strip().splitlines() or [""])[-1]
+    text = f"`measure` must be a function that other processes can import; {reason}. Put it into a module."
+    return Attempt(cell, failure=Failure(text, _traceback(error)))
+
+
 def _traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 

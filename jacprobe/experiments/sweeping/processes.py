@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import joblib
-from joblib.externals.loky.process_executor import BrokenProcessPool
+from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
-from jacprobe.experiments.sweeping.attempt import Attempt, Attempting, killed_attempt
+from jacprobe.experiments.sweeping.attempt import Attempt, Attempting, killed_attempt, unsent_attempt
 from jacprobe.experiments.sweeping.cell import Cell
 
 NUM_TRIES = 3  # of a cell that is alone when its process is killed
@@ -30,18 +31,20 @@ def process_attempts(attempting: Attempting, cells: Sequence[Cell], *, jobs: int
     jobs = joblib.cpu_count() if jobs is None else jobs
     waiting, suspects = deque(cells), []
     while waiting:
-        suspects += yield from _until_one_is_killed(attempting, waiting, jobs)
+        lost, _ = yield from _until_one_is_killed(attempting, waiting, jobs)
+        suspects += lost
     for cell in suspects:
         for _ in range(NUM_TRIES):
-            lost = yield from _until_one_is_killed(attempting, deque([cell]), 2)  # by 1 joblib means this process
+            lost, error = yield from _until_one_is_killed(attempting, deque([cell]), 2)  # 1 would mean this process
             if not lost:
                 break
         else:
-            yield killed_attempt(cell)
+            yield killed_attempt(cell) if isinstance(error, TerminatedWorkerError) else unsent_attempt(cell, error)
 
 
-def _until_one_is_killed(attempting: Attempting, waiting: deque[Cell], jobs: int) -> Iterator[Attempt]:
-    """Take cells from `waiting` and yield attempts until there is none, or return the cells that were lost."""
+def _until_one_is_killed(attempting: Attempting, waiting: deque[Cell], jobs: int
+                         ) -> Generator[Attempt, None, tuple[list[Cell], BrokenProcessPool | None]]:
+    """Take cells from `waiting` and yield attempts until there is none; return the cells that were lost, and why."""
     under_way: dict[Cell, None] = {}
 
     def tasks() -> Iterator[tuple]:
@@ -52,10 +55,15 @@ def _until_one_is_killed(attempting: Attempting, waiting: deque[Cell], jobs: int
 
     with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
+    attempts = parallel(tasks())
     try:
-        for attempt in parallel(tasks()):
+        for attempt in attempts:
             del under_way[attempt.cell]
             yield attempt
-    except BrokenProcessPool:
-        return list(under_way)
-    return []
+    except BrokenProcessPool as error:
+        return list(under_way), error
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a sweep which was interrupted has cells under way
+            attempts.close()
+    return [], None

@@ -31,6 +31,7 @@ from jacprobe.plotting.layers.marks import (
 from jacprobe.plotting.spectra.points import violin_points
 from jacprobe.results import SpectrumSet
 
+
 def draw_layers(
     result: SpectrumSet,
     *,

@@ -100,7 +100,8 @@ def test_a_scheduler_that_goes_away_ends_the_sweep_in_one_line(store):
 _SCHEDULER = """
 import time
 from distributed import LocalCluster
-with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", processes=False, protocol="tcp") as cluster:
+with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", processes=False,
+                  protocol="tcp") as cluster:
     print(cluster.scheduler_address, flush=True)
     time.sleep(100)
 """

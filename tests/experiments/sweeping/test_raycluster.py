@@ -39,10 +39,9 @@ def test_cells_run_on_the_workers_and_a_killed_one_fails_alone(tmp_path):
     assert ray.is_initialized()  # by the caller, whose it stays
 
 
-@pytest.mark.parametrize(("address", "reason"), [("127.0.0.1:9", "Connection refused"), ("auto", "Could not find any")])
-def test_an_address_without_a_cluster_is_refused_in_one_line(tmp_path, monkeypatch, address, reason):
+def test_an_address_without_a_cluster_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     store = Store.open(tmp_path / "sweep", facts={})
-    with pytest.raises(ClusterError, match=f"`address` must lead to a Ray cluster; got '{address}': .*{reason}"):
-        run_cells([Cell("m", {})], store, print, backend="ray", address=address, progress=False)
+    with pytest.raises(ClusterError, match="`address` must lead to a Ray cluster; got '127.0.0.1:9': .*Connection ref"):
+        run_cells([Cell("m", {})], store, print, backend="ray", address="127.0.0.1:9", progress=False)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 
 import pandas as pd
 import pytest
@@ -76,6 +77,16 @@ def test_a_function_of_the_notebook_runs_in_other_processes(store):
         return pd.DataFrame({"cube": [cell.settings["x"] ** 3]})
 
     assert run(cells(3), store, cube, backend="processes").rows["cube"].tolist() == [0, 1, 8]
+
+
+def test_a_function_that_other_processes_cannot_import_is_a_failure_that_says_so(store, monkeypatch):
+    module = types.ModuleType("nowhere")
+    exec("def measure(cell, scratch): pass", vars(module))
+    monkeypatch.setitem(sys.modules, "nowhere", module)
+    outcome = run(cells(2), store, module.measure, backend="processes")
+    assert outcome.failures["error"].tolist() == [
+        "`measure` must be a function that other processes can import; ModuleNotFoundError: No module named 'nowhere'."
+        " Put it into a module."] * 2
 
 
 def test_processes_are_others_with_one_thread_each(store):
