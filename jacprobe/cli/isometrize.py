@@ -23,7 +23,8 @@ def isometrize(
     output: Annotated[Path, typer.Option(help="Repaired model file to write; weights alone if it ends in .safetensors.",
                                          show_default=False)],
     method: Annotated[str, typer.Option(help="polar-cg, paper-sgd, rescale, equilibrate or criticality.")] = "polar-cg",
-    objective: Annotated[str, typer.Option(help="gram (the paper's), nearest, spread or frequency.")] = "gram",
+    objective: Annotated[str, typer.Option(help="gram (the paper's), nearest, spread or frequency; of paper-sgd"
+                                                  " also spectral.")] = "gram",
     gain: Annotated[str | None, typer.Option(help="Singular value to aim at, or theory: what the activations ask for."
                                                   " Default 1, theory for criticality.")] = None,
     strength: Annotated[float | None, typer.Option(help="Of the penalty of nearest and spread. Default 0.1.")] = None,

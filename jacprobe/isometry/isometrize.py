@@ -53,9 +53,10 @@ def isometrize(
         weights, in float64, on the smaller Gram side. "paper-sgd": as published. The controls "rescale" (one factor
         per layer), "equilibrate" (row and column norms) and "criticality" (one factor, to the edge of chaos).
     objective
-        Of "polar-cg". "gram": the paper's, of the (fan_in, outputs) matrix, by group. "nearest": stay close to the
-        given weights, rescaled. "spread": penalise concentration. "frequency": make convolutions themselves isometries
-        (stride 1, circular), at every frequency.
+        "gram": the paper's, of the (fan_in, outputs) matrix, by group. Of "polar-cg": "nearest", to stay close to the
+        given weights, rescaled; "spread", to penalise concentration; "frequency", to make convolutions themselves
+        isometries (stride 1, circular), at every frequency. Of "paper-sgd": "spectral", its norm in place of the
+        Frobenius norm.
     gain
         The singular value aimed at: a number, numbers by weight name, or "theory", which makes up for the slopes of the
         activations that follow the layers (sqrt(2) for ReLU). Default 1, and "theory" for "criticality".
@@ -175,10 +176,14 @@ def _check_finite(name: str, blocks: torch.Tensor, method: str) -> None:
 def _check_names(method: str, objective: str) -> None:
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
-    if objective not in OBJECTIVES:
-        raise UnknownNameError("objective", objective, OBJECTIVES)
-    if objective != "gram" and method != "polar-cg":
-        raise ArgumentError(f"`objective` must be 'gram' for {method!r}; got {objective!r}. Use the method 'polar-cg'.")
+    known = dict.fromkeys(name for names in OBJECTIVES.values() for name in names)
+    if objective not in known:
+        raise UnknownNameError("objective", objective, known)
+    allowed = OBJECTIVES.get(method, ("gram",))
+    if objective not in allowed:
+        cure = next(name for name, names in OBJECTIVES.items() if objective in names)
+        raise ArgumentError(f"`objective` must be {' or '.join(map(repr, allowed))} for {method!r}; got {objective!r}."
+                            f" Use the method {cure!r}.")
 
 
 def _plan(method: str, objective: str, *, strength: float | None, tolerance: float | None, max_steps: int | None,

@@ -24,7 +24,8 @@ from jacprobe.isometry.repairlayers import RepairLayer
 from jacprobe.solvers.threads import one_blas_thread
 
 METHODS = ("polar-cg", "paper-sgd", "rescale", "equilibrate", "criticality")
-OBJECTIVES = ("gram", "nearest", "spread", "frequency")
+OBJECTIVES = {  # by methods that read them; all others take gram
+    "polar-cg": ("gram", "nearest", "spread", "frequency"), "paper-sgd": ("gram", "spectral")}
 _MAX_STEPS, _LEAST_STEPS = 1000, 100
 _WORTH_THREADS = 1e8  # operations of a step; in smaller ones threads wait for each other, at times for seconds
 _WORK = 5e11  # operations on one block, some ten seconds of a core
@@ -155,7 +156,8 @@ def _by_paper(layers: list[RepairLayer], starts: list[Tensor], plan: Plan, tick:
     for members in groups.values():
         begin = perf_counter()
         stacked = paper_sgd(torch.cat([starts[i].float() for i in members]),
-                            torch.cat([layers[i].masks for i in members]), rate=plan.rate, num_steps=num_steps)
+                            torch.cat([layers[i].masks for i in members]), rate=plan.rate, num_steps=num_steps,
+                            norm="spectral" if plan.objective == "spectral" else "frobenius")
         seconds = (perf_counter() - begin) / len(members)
         for i, blocks in zip(members, stacked.split([len(starts[i]) for i in members]), strict=True):
             found[i] = Repaired(blocks.double(), steps=num_steps, seconds=seconds, reasons=("max_steps",))

@@ -25,6 +25,8 @@ def test_names_must_be_known():
         jp.isometrize(nn.Linear(2, 2), objective="grams")
     with pytest.raises(ArgumentError, match=r"`objective` must be 'gram' for 'rescale'; got 'spread'"):
         jp.isometrize(nn.Linear(2, 2), method="rescale", objective="spread")
+    with pytest.raises(ArgumentError, match=r"got 'spectral'\. Use the method 'paper-sgd'\."):
+        jp.isometrize(nn.Linear(2, 2), objective="spectral")
     with pytest.raises(UnknownNameError, match=r"`gain` must be one of weight; got 'fc1.weight'"):
         jp.isometrize(nn.Linear(2, 2), gain={"fc1.weight": 1.0})
 

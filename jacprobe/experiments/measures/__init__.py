@@ -69,7 +69,7 @@ def own_settings(measure: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "spectra": ("segments", "num_images"),
+    "spectra": ("segments", "num_images", "accuracy"),
     "theory": ("num_images",),
     "layers": (),
     "scores": (),

@@ -19,7 +19,7 @@ def measure_spectra(recipe: Recipe, settings: Mapping[str, Any], place: Place) -
     """Return a row per segment with the statistics of its singular values over all inputs.
 
     Settings: `segments` ("end_to_end"; as `kind` in `jacprobe.spectra`), `num_images` (all images of the training
-    part).
+    part), `accuracy` ("standard"; as in `jacprobe.spectra`).
 
     The columns mean, std, min, max and cond are over all values of all inputs, as in the paper; relative_std,
     effective_rank, participation, relative_variance and cond_median do not depend on the scale of the weights. Every
@@ -27,7 +27,8 @@ def measure_spectra(recipe: Recipe, settings: Mapping[str, Any], place: Place) -
     """
     net = make_network(recipe, place)
     images = splits(recipe.data, place.data_root).train.images[:settings.get("num_images")]
-    found = spectra(net, images, kind=settings.get("segments", "end_to_end"), device=place.device, progress=False)
+    found = spectra(net, images, kind=settings.get("segments", "end_to_end"),
+                    accuracy=settings.get("accuracy", "standard"), device=place.device, progress=False)
     score = orthogonality_score(net)
     return pd.DataFrame([_row(spectrum, score) for spectrum in found])
 

@@ -33,11 +33,14 @@ class Plan:
     changes
         Settings by name that replace those of every cell that has them, such as ``{"repair_steps": 3000}``; "data",
         after which nothing can be compared with what is published, those of all.
+    training
+        Whether networks are trained; without it, only what is known before is computed.
     """
 
     runs: int | None = None
     quick: bool = False
     changes: Mapping[str, Any] = field(default_factory=dict)
+    training: bool = True
 
     def __post_init__(self) -> None:
         if self.runs is not None and (isinstance(self.runs, bool) or not isinstance(self.runs, int) or self.runs < 1):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from jacprobe.atomic import check_output
 from jacprobe.data import load_data
-from jacprobe.errors import DataError, OutputError, UnknownNameError
+from jacprobe.errors import ArgumentError, DataError, OutputError, UnknownNameError
 from jacprobe.experiments.measures import measure_cell
 from jacprobe.experiments.paper.item import Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
@@ -38,8 +38,9 @@ def paper_figure(name: str | int, *, output: str | os.PathLike | None = None, **
         a file per cell, from which an interrupted run goes on and which figures share; None to write nothing.
     **options
         `runs` (as published), `quick` (False: all points, images and iterations), `changes` (settings that replace
-        those published, such as ``{"repair_steps": 3000}``), `data_root`, `device`, `jobs` (one per core), `backend`
-        ("processes"), `address`, `progress`, `overwrite` (False).
+        those published, such as ``{"repair_steps": 3000}``), `training` (True; False for only what is known before
+        training), `data_root`, `device`, `jobs` (one per core), `backend` ("processes"), `address`, `progress`,
+        `overwrite` (False).
 
     Returns
     -------
@@ -51,7 +52,8 @@ def paper_figure(name: str | int, *, output: str | os.PathLike | None = None, **
     UnknownNameError
         There is no such figure, or no such setting to change.
     ArgumentError
-        `runs` is less than 1, or the folder holds results of another version or device.
+        `runs` is less than 1, the folder holds results of another version or device, or there is nothing to compute
+        without training.
     DataError, OutputError
         No data are found; files exist or cannot be written.
 
@@ -75,10 +77,10 @@ def paper_table(name: str | int, *, output: str | os.PathLike | None = None, **o
 
 def _computed(items: Mapping[str, Item], kind: str, name: str | int, output: str | os.PathLike | None, *,
               runs: int | None = None, quick: bool = False, changes: Mapping[str, Any] | None = None,
-              overwrite: bool = False, **options: Any) -> PaperResult:
+              training: bool = True, overwrite: bool = False, **options: Any) -> PaperResult:
     if str(name) not in items:
         raise UnknownNameError(kind, str(name), items)
-    item, plan = items[str(name)], Plan(runs, quick, dict(changes or {}))
+    item, plan = items[str(name)], Plan(runs, quick, dict(changes or {}), training)
     if output is None:
         with tempfile.TemporaryDirectory(prefix="jacprobe-") as temporary:
             return compute(item, plan, temporary, **options)
@@ -99,14 +101,17 @@ def compute(item: Item, plan: Plan, folder: str | os.PathLike, *, data_root: str
     start = perf_counter()
     kind = "cpu" if device is None else str(device).partition(":")[0]
     data_root = None if data_root is None else str(data_root)
-    cells = item.cells(plan)
+    cells = [cell for cell in item.cells(plan) if plan.training or cell.cell.measure != "training"]
+    if not cells:
+        raise ArgumentError(f"`training` must be on for {item.name}, which is nothing else; got False. Leave it out.")
     missing = _missing_data(cells, data_root)
     here = [cell for cell in cells if not missing.keys() & _data_of(cell)]
     store = Store.open(folder, facts={"device": kind})
     outcome = run_cells([cell.cell for cell in here], store, partial(measure_cell, data_root=data_root, device=device),
                         backend=backend, jobs=jobs, address=address, progress=progress)
     rows = labelled_rows(here, store)
-    settings = {"runs": len({cell.labels["run"] for cell in cells}), "quick": plan.quick, **plan.changes,
+    settings = {"runs": len({cell.labels["run"] for cell in cells}), "quick": plan.quick,
+                **({} if plan.training else {"training": False}), **plan.changes,
                 "device": kind, "computed": outcome.done, "found": outcome.skipped,
                 "seconds": round(perf_counter() - start), **environment()}
     unread = pd.DataFrame({"error": list(missing.values())})

@@ -358,3 +358,25 @@ def test_controls_leave_what_is_empty_empty():
     assert torch.equal(found == 0, blocks == 0)
     assert found.square().sum(1)[0, [0, 1, 3]].tolist() == pytest.approx([1, 1, 1], rel=1e-9)
     assert torch.equal(rescale(torch.zeros(1, 2, 2)), torch.zeros(1, 2, 2))
+
+
+def test_the_spectral_descent_follows_the_slope_of_the_spectral_norm():
+    generator = torch.Generator().manual_seed(3)
+    start = torch.randn(2, 30, 20, generator=generator, dtype=torch.float64) / 4
+    mask = torch.rand(2, 30, 20, generator=generator) < 0.5
+    start[1] *= 0.5  # its norm is that of the eigenvalue near -1
+    identity = torch.eye(20, dtype=torch.float64)
+
+    def norms(weights):
+        return torch.linalg.matrix_norm((weights * mask).mT @ (weights * mask) - identity, ord=2)
+
+    weights = (start * mask).requires_grad_()
+    (slope,) = torch.autograd.grad(norms(weights).sum(), weights)
+    found = paper_sgd(start, mask, rate=1e-3, num_steps=1, norm="spectral")
+    assert ((weights - found) / 1e-3).detach().numpy() == pytest.approx(slope.numpy(), rel=1e-3, abs=2e-3)
+    exact, found = weights, paper_sgd(start, mask, rate=0.01, num_steps=500, norm="spectral")
+    for _ in range(500):
+        exact = exact.detach().requires_grad_()
+        exact = exact - 0.01 * torch.autograd.grad(norms(exact).sum(), exact)[0]
+    assert norms(found).numpy() == pytest.approx(norms(exact).detach().numpy(), rel=0.1)
+    assert (norms(found) < norms(start)).all() and not found[~mask].any()
