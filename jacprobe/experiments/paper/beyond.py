@@ -64,7 +64,7 @@ def _concentration(rows: Rows) -> pd.DataFrame:
     """Return the share of small weights among all kept ones, by curve and sparsity."""
     layers = rows.get("layers", pd.DataFrame())
     if layers.empty:
-        return layers
+        return averaged(layers, "value")
     layers = layers.assign(small=layers["small_share"] * layers["kept"])
     sums = layers.groupby(["panel", "curve", "x", "run"], sort=False)[["small", "kept"]].sum().reset_index()
     return averaged(sums.assign(panel="weights", value=100 * sums["small"] / sums["kept"]), "value")

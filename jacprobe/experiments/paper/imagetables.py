@@ -186,7 +186,7 @@ def _draw_sculpting(rows: Rows, plan: Plan) -> Figure:
     group = [name.partition(" k=")[0] for name in table.index]
     known = pd.DataFrame({"group": group, "sparsity": table["sparsity"], "error": table["error"]})
     means = errors.groupby("curve")["final_error"].agg(["mean", "sem"]).reindex(table.index)
-    measured = known.assign(error=means["mean"], se=means["sem"])
+    measured = known.assign(error=means["mean"].astype(float), se=means["sem"].astype(float))
     return plot_paper_sculpting(measured.reset_index(drop=True), known.reset_index(drop=True))
 
 
