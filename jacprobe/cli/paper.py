@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jacprobe.cli.options import naming_options, parsed_settings
+from jacprobe.errors import JacprobeError
 
 if TYPE_CHECKING:
     from jacprobe.experiments import PaperResult
@@ -67,6 +68,9 @@ def _run(kind: str, name: str, output: Path, *, json: bool, overwrite: bool, **o
         _print_json(result)
     else:
         _print(result)
+    if len(result.failures):
+        num = len(result.failures)
+        raise JacprobeError(f"{num} {'failure' if num == 1 else 'failures'}; {result.failures['error'].iloc[0]}")
 
 
 def _print_json(result: PaperResult) -> None:
@@ -81,12 +85,9 @@ def _print_json(result: PaperResult) -> None:
 def _print(result: PaperResult) -> None:
     from jacprobe.cli.tables import print_table
 
-    shown = result.shown()
+    shown = result.shown()[result.table["runs"] > 0]
     print_table(f"{result.name.capitalize()}: {result.title}", list(shown.columns), shown.values.tolist())
-    for claim in result.claims.itertuples():
-        word = {True: "holds", False: "FAILS"}.get(claim.holds, "not measured")
-        print(f"{word}: {claim.claim}{f' ({claim.detail})' if claim.detail else ''}")
-    for error in result.failures["error"].drop_duplicates() if len(result.failures) else ():
-        print(f"Failed: {error}")
+    for claim in result.claims.dropna(subset=["holds"]).itertuples():
+        print(f"{'holds' if claim.holds else 'FAILS'}: {claim.claim}{f' ({claim.detail})' if claim.detail else ''}")
     print(f"{result.name.capitalize()}: {result.verdict}.")
     print(f"Wrote {', '.join(str(path) for path in result.files)}.")

@@ -75,13 +75,13 @@ def test_failed_cells_are_counted_and_named_in_one_line(run, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("--measure", "spectrum"), 1, "`measure` must be one of spectra"),
-        (("--network", "mlp-9-tanh"), 1, "`network` must be one of"),
+        (("--measure", "spectrum"), 1, "`--measure` must be one of spectra"),
+        (("--network", "mlp-9-tanh"), 1, "`--network` must be one of"),
         (("--method", "none", "--sparsity", "0.9"), 1, "`--method` must be given with `--sparsity`"),
         (("--set", "rate"), 2, "--set must be NAME=VALUE; got 'rate'"),
         (("--set", "speed=3"), 1, "got 'speed'"),
-        (("--backend", "desk"), 1, "`backend` must be one of serial, processes, dask, ray; got 'desk'"),
-        (("--seeds", "2", "--set", "seed=3"), 1, "`seeds` must be left out with the setting seed"),
+        (("--backend", "desk"), 1, "`--backend` must be one of serial, processes, dask, ray; got 'desk'"),
+        (("--seeds", "2", "--set", "seed=3"), 1, "`--seeds` must be left out with the setting seed"),
     ],
     ids=["a measure", "a network", "a sparsity of no method", "half a setting", "an unknown setting", "a backend",
          "two kinds of seeds"],

@@ -6,24 +6,23 @@ import pandas as pd
 
 from jacprobe.experiments.paper import isometryfigures as values
 from jacprobe.experiments.paper import lossfigures as losses
-from jacprobe.experiments.paper.curves import FIVE, at, averaged, recipe
+from jacprobe.experiments.paper.curves import FIVE, at, averaged, drawn_curves, recipe
 from jacprobe.experiments.paper.item import Figure, Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.verdicts import Claim, ordered
 from jacprobe.experiments.published import published_curves
 
-_MLPS, _ACTIVATIONS = ("mlp-7-linear", "mlp-7-tanh"), ("linear", "tanh")
+_ACTIVATIONS = ("linear", "tanh")
+
 
 def _draw_4(rows: Rows, plan: Plan) -> Figure:
-    from jacprobe.plotting.paper import plot_paper_curves
-
     above = [f"{name} {statistic}" for name in _ACTIVATIONS for statistic in values.STATISTICS]
     below = [f"{name} {statistic}" for name in _ACTIVATIONS for statistic in ("loss", "accuracy")]
     points = [averaged(values.statistic_rows(rows, values.STATISTICS), "value"),
               averaged(losses.loss_rows(rows, ["loss", "accuracy"]), "value")]
     words = {panel: f"JSV {panel.partition(' ')[2]}" for panel in above} | {
         panel: "Accuracy (%)" if "accuracy" in panel else "Loss" for panel in below}
-    return plot_paper_curves(
+    return drawn_curves(
         pd.concat(points), pd.concat([published_curves(name) for name in ("4a", "2b", "4b")]), panels=[*above, *below],
         titles={panel: panel.partition(" ")[0] for panel in words}, ylabels=words, columns=4, width=6.85,
         xlabel={panel: "Iteration" if panel in below else "Sparsity (%)" for panel in words})
@@ -56,7 +55,7 @@ def _magnitude_claims(rows: Rows, plan: Plan) -> list[Claim]:
     claims = []
     for name in _ACTIVATIONS:
         for curve in losses.MAGNITUDE:
-            levels = sorted(set(points["x"]))[:2] or [0, 10]
+            levels = sorted({0.0, 10.0, *points["x"]} if len(set(points["x"])) < 2 else set(points["x"]))[:2]
             dense, pruned = (at(points, f"{name} mean", curve, x) for x in levels)
             known = not (pd.isna(dense) or pd.isna(pruned))
             claims.append(Claim(f"{name}: the mean of {curve} changes abruptly at the first step",
@@ -86,12 +85,10 @@ def _figure_7_claims(rows: Rows, plan: Plan) -> list[Claim]:
 
 
 def _draw_7(rows: Rows, plan: Plan) -> Figure:
-    from jacprobe.plotting.paper import plot_paper_curves
-
     panels = ["relu mean", "relu loss", "lrelu mean", "lrelu loss"]
     points = pd.concat([averaged(values.statistic_rows(rows, ["mean"]), "value"),
                         averaged(losses.loss_rows(rows, ["loss"]), "value")])
-    return plot_paper_curves(points, None, panels=panels, columns=4, width=6.85,
+    return drawn_curves(points, None, panels=panels, columns=4, width=6.85,
                              titles={panel: panel.partition(" ")[0] for panel in panels},
                              xlabel={panel: "Sparsity (%)" if "mean" in panel else "Iteration" for panel in panels},
                              ylabels={panel: "JSV mean" if "mean" in panel else "Loss" for panel in panels})

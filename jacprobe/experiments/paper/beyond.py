@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from jacprobe.experiments.paper.curves import SPARSITIES, at, averaged, each_point
+from jacprobe.experiments.paper.curves import SPARSITIES, at, averaged, drawn_curves, each_point
 from jacprobe.experiments.paper.isometryfigures import QUICK_SPARSITIES, statistic_rows
 from jacprobe.experiments.paper.item import Figure, Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
@@ -107,14 +107,12 @@ def _claims(rows: Rows, plan: Plan) -> list[Claim]:
 
 
 def _draw(rows: Rows, plan: Plan) -> Figure:
-    from jacprobe.plotting.paper import plot_paper_curves
-
     words = {"mean": "JSV mean", "relative_std": "JSV std / mean", "effective_rank": "Effective rank"}
     panels = [f"{name} {statistic}" for name in ("linear", "tanh") for statistic in _STATISTICS]
     points = pd.concat([_points(rows), _concentration(rows)], ignore_index=True)
     titles = {panel: panel.partition(" ")[0] for panel in panels} | {"weights": "weights"}
     ylabels = {panel: words[panel.partition(" ")[2]] for panel in panels} | {"weights": "Small weights (%)"}
-    return plot_paper_curves(points, None, panels=[*panels, "weights"], titles=titles, ylabels=ylabels,
+    return drawn_curves(points, None, panels=[*panels, "weights"], titles=titles, ylabels=ylabels,
                              xlabel="Sparsity (%)", columns=3, width=6.85, palette=_PALETTE)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+
+from jacprobe.experiments.paper.item import Figure
 
 # name in the paper: fields of the recipe. VS is VS-L, and LDI orthogonal weights at gain 1, as measured from its code
 CURVES: dict[str, dict[str, Any]] = {
@@ -40,9 +42,23 @@ def recipe(curve: str, network: str, *, sparsity: float, seed: int, **changes: A
 def averaged(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     """Return panel, curve, x, value (mean over runs), se (standard error of it) and runs, in the order of `rows`."""
     if rows.empty:
-        return pd.DataFrame(columns=["panel", "curve", "x", "value", "se", "runs"])
+        kinds = {"panel": str, "curve": str, "x": float, "value": float, "se": float, "runs": int}
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
     groups = rows.groupby(["panel", "curve", "x"], sort=False)[value]
     return groups.agg(value="mean", se="sem", runs="count").reset_index()
+
+
+def drawn_curves(points: pd.DataFrame, published: pd.DataFrame | None, *, panels: Sequence[str], **options: Any
+                 ) -> Figure:
+    """Return the panels of which anything is measured or published; `options` as in `plot_paper_curves`."""
+    from jacprobe.plotting.paper import plot_paper_curves
+
+    known = {*points["panel"], *(() if published is None else published["panel"])}
+    panels = [panel for panel in panels if panel in known]
+    for name in ("titles", "xlabel", "ylabels"):
+        if isinstance(options[name], Mapping):
+            options[name] = {panel: options[name][panel] for panel in panels}
+    return plot_paper_curves(points, published, panels=panels, **options)
 
 
 def published_name(curve: str) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from jacprobe.experiments.paper.curves import averaged, drawn_curves
 from jacprobe.experiments.paper.item import Figure, Item, Rows
-from jacprobe.experiments.paper.lossfigures import averaged, first_below, loss_rows
+from jacprobe.experiments.paper.lossfigures import first_below, loss_rows
 from jacprobe.experiments.paper.mnisttables import draw_entries, error_entries, errors_of, final_errors
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.verdicts import Claim, Entry, Tolerance, entry, ordered
@@ -248,11 +249,9 @@ def _figure_8_claims(rows: Rows, plan: Plan) -> list[Claim]:
 
 
 def _draw_8(rows: Rows, plan: Plan) -> Figure:
-    from jacprobe.plotting.paper import plot_paper_curves
-
     panels = ["vgg loss", "vgg accuracy"]
     palette = {"LDI-Dense": "C0", "LDI-CS": "C1", "LDI-CS-AIF": "C2", "LDI-CS-AIS": "C3"}  # as in the published one
-    return plot_paper_curves(averaged(loss_rows(rows, ["loss", "accuracy"]), "value"), published_curves("8"),
+    return drawn_curves(averaged(loss_rows(rows, ["loss", "accuracy"]), "value"), published_curves("8"),
                              panels=panels, titles=dict.fromkeys(panels, "VGG16"), xlabel="Iteration",
                              ylabels={"vgg loss": "Loss", "vgg accuracy": "Accuracy (%)"}, palette=palette, columns=1,
                              width=3.3)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from jacprobe.experiments.paper.curves import FIVE, SPARSITIES, at, averaged, each_point, recipe
+from jacprobe.experiments.paper.curves import FIVE, SPARSITIES, at, averaged, drawn_curves, each_point, recipe
 from jacprobe.experiments.paper.item import Figure, Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.verdicts import Claim, Entry, Tolerance, entry, ordered
@@ -78,10 +78,8 @@ def value_claims(rows: Rows, activations: Sequence[str]) -> list[Claim]:
 
 def draw_values(rows: Rows, figure: str, statistics: Sequence[str], activations: Sequence[str]) -> Figure:
     """Return the panels, a row per activation and a column per statistic."""
-    from jacprobe.plotting.paper import plot_paper_curves
-
     panels = [f"{name} {statistic}" for name in activations for statistic in statistics]
-    return plot_paper_curves(
+    return drawn_curves(
         averaged(statistic_rows(rows, statistics), "value"), published_curves(figure), panels=panels,
         titles={panel: panel.partition(" ")[0] for panel in panels}, xlabel="Sparsity (%)",
         ylabels={panel: f"JSV {panel.partition(' ')[2]}" for panel in panels},

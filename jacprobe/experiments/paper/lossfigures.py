@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from jacprobe.experiments.paper.curves import FIVE, at, averaged, published_name, recipe
+from jacprobe.experiments.paper.curves import FIVE, at, averaged, drawn_curves, published_name, recipe
 from jacprobe.experiments.paper.item import Figure, Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.verdicts import Claim, Entry, Tolerance, entry, ordered
@@ -67,8 +67,8 @@ def crossing_entries(rows: Rows, figure: str, curves: Mapping[str, Sequence[str]
         panel = f"{network.rpartition('-')[2]} loss"
         for curve in names:
             value = first_below(points, panel, curve, 1.0)
-            runs = int(points[(points["panel"] == panel) & (points["curve"] == curve)]["runs"].max() or 0) if len(
-                points) else 0
+            here = points[(points["panel"] == panel) & (points["curve"] == curve)]
+            runs = int(here["runs"].max()) if len(here) else 0
             made = entry(f"{panel} {curve}: first iteration below 1", [] if pd.isna(value) else [value],
                          first_below(known, panel, published_name(curve), 1.0), Tolerance(relative=0.25, absolute=tick))
             found.append(Entry(**{**made.__dict__, "runs": runs}))
@@ -113,10 +113,8 @@ def order_claims(rows: Rows, orders: Mapping[str, Sequence[Sequence[str]]], x: f
 
 def draw_losses(rows: Rows, figure: str, statistics: Sequence[str], activations: Sequence[str], plan: Plan) -> Figure:
     """Return the panels: of every activation its statistics, side by side."""
-    from jacprobe.plotting.paper import plot_paper_curves
-
     panels = [f"{name} {statistic}" for name in activations for statistic in statistics]
-    return plot_paper_curves(
+    return drawn_curves(
         averaged(loss_rows(rows, statistics), "value"), published_curves(figure), panels=panels,
         titles={panel: panel.partition(" ")[0] for panel in panels}, xlabel="Iteration",
         ylabels={panel: "Accuracy (%)" if panel.endswith("accuracy") else "Loss" for panel in panels},

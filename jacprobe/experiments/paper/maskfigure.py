@@ -42,29 +42,30 @@ def _entries(rows: Rows, plan: Plan) -> list[Entry]:
 
 
 def _claims(rows: Rows, plan: Plan) -> list[Claim]:
-    measured = rows.get("patterns", pd.DataFrame())
-    if measured.empty:
-        return [Claim("linear: layers are pruned alike at 90 %", None), Claim("tanh: late layers vanish at 90 %", None)]
+    measured = rows.get("patterns", pd.DataFrame(columns=["x", "panel", "layer", "removed"]))
     last = measured[measured["x"] == 90].groupby(["panel", "layer"])["removed"].mean()
-    linear, tanh = last["linear"], last["tanh"]
+    panels = last.index.get_level_values("panel")
+    linear, tanh = (last[panels == name].droplevel("panel") for name in ("linear", "tanh"))
+    late = tanh.reindex(["fc4", "fc5", "fc6"]).min(skipna=False)
     return [
-        Claim("linear: layers are pruned alike at 90 %", bool(linear.max() - linear.min() < 0.05),
+        Claim("linear: layers are pruned alike at 90 %",
+              bool(linear.max() - linear.min() < 0.05) if len(linear) else None,
               f"from {linear.min():.3f} to {linear.max():.3f}"),
-        Claim("tanh: late layers vanish at 90 %", bool(tanh[["fc4", "fc5", "fc6"]].min() > 0.999),
-              f"at least {tanh[['fc4', 'fc5', 'fc6']].min():.4f} of layers 4 to 6 is removed"),
+        Claim("tanh: late layers vanish at 90 %", None if pd.isna(late) else bool(late > 0.999),
+              f"at least {late:.4f} of layers 4 to 6 is removed"),
     ]
 
 
 def _draw(rows: Rows, plan: Plan) -> Figure:
     from jacprobe.plotting.paper import plot_paper_masks
 
-    patterns, points = rows["patterns"], rows["sample"]
+    patterns, points = rows["patterns"], rows.get("sample", pd.DataFrame(columns=["panel", "layer", "score"]))
     patterns = patterns[patterns["run"] == patterns["run"].min()]
     masks = {name: {(float(row["x"]), row["layer"]): unpacked(row) for row in group.to_dict("records")}
              for name, group in patterns.groupby("panel", sort=False)}
     scores = {name: {layer: part["score"].to_numpy() for layer, part in group.groupby("layer", sort=False)}
               for name, group in points.groupby("panel", sort=False)}
-    return plot_paper_masks(masks, scores)
+    return plot_paper_masks(masks, scores or None)
 
 
 FIGURE_1 = Item("figure 1", "what connection sensitivity removes when all weights have variance 1, MLP-7 on MNIST",

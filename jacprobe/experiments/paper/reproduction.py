@@ -21,7 +21,7 @@ from jacprobe.experiments.paper.item import Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.registry import FIGURES, TABLES
 from jacprobe.experiments.paper.result import PaperResult, output_paths
-from jacprobe.experiments.paper.verdicts import UNLIKE, claim_table, entry_table
+from jacprobe.experiments.paper.verdicts import MISSING, UNLIKE, claim_table, entry_table
 from jacprobe.experiments.sweeping import Store, run_cells
 from jacprobe.provenance import environment
 
@@ -119,7 +119,7 @@ def compute(item: Item, plan: Plan, folder: str | os.PathLike, *, data_root: str
     together = [found.assign(measure=measure) for measure, found in rows.items()]
     entries = item.entries(rows, plan)
     if "data" in plan.changes:
-        entries = [replace(found, verdict=UNLIKE) for found in entries]
+        entries = [found if found.verdict == MISSING else replace(found, verdict=UNLIKE) for found in entries]
     return PaperResult(item.name, item.title, pd.concat(together, ignore_index=True) if together else pd.DataFrame(),
                        entry_table(entries), claim_table(item.claims(rows, plan)), settings, failures,
                        partial(item.draw, rows, plan))

@@ -34,7 +34,7 @@ class PaperResult:
     settings
         What was computed: runs, quick, changed settings, device, seconds.
     failures
-        A row per cell that failed, with its error.
+        A row per cell that failed, and per data set that could not be read, with its error.
     files
         What was written, if anything.
     """
@@ -73,7 +73,7 @@ class PaperResult:
         parts += [f"{num} {name}" for name, num in counts.items() if name not in (MATCH, DIFFERS, UNPUBLISHED)]
         known = self.claims["holds"].dropna() if len(self.claims) else self.claims
         parts += [f"{int(known.sum())} of {len(known)} claims hold"] if len(known) else []
-        parts += [f"{len(self.failures)} cells failed"] if len(self.failures) else []
+        parts += [f"{len(self.failures)} failures"] if len(self.failures) else []
         return "; ".join(parts) or "nothing to compare"
 
     def figure(self) -> Figure:
@@ -105,7 +105,7 @@ class PaperResult:
                    ".csv": lambda path: self.table.to_csv(path, index=False),
                    ".parquet": lambda path: self.rows.to_parquet(path, index=False)}
         with style("paper"):
-            if self.settings["computed"] + self.settings["found"] > 0:
+            if (self.table["runs"] > 0).any():
                 drawn = self.draw()
                 writers |= dict.fromkeys((".pdf", ".png"), lambda path: drawn.savefig(path, dpi=200))
             written = [path for path in paths if path.suffix in writers]
@@ -124,7 +124,7 @@ class PaperResult:
                 "not measured"))
             lines += ["", "## What the paper says", "", *_markdown_table(words)]
         if len(self.failures):
-            lines += ["", "## Cells that failed", "", *(f"- {error}" for error in self.failures["error"])]
+            lines += ["", "## Failures", "", *(f"- {error}" for error in self.failures["error"])]
         return "\n".join(lines) + "\n"
 
 
