@@ -55,7 +55,8 @@ def written(text, found):
 
 def _setting(row):
     machine, versions = row["machine"], row["versions"]
-    chip = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    threads = machine["threads"]
+    chip = machine.get("gpu") or f"{machine['cpu']}, {threads} {'thread' if threads == 1 else 'threads'}"
     return (f"{chip} ({machine['system']}), torch {versions['torch']}, NumPy {versions['numpy']},"
             f" SciPy {versions['scipy']}, Python {versions['python']}")
 
