@@ -98,7 +98,7 @@ def test_the_default_is_nearer_than_the_papers_descent_in_every_layer():
     with warnings.catch_warnings(action="ignore"):
         ours, paper = jp.isometrize(pruned).table, jp.isometrize(pruned, method="paper-sgd", max_steps=1000).table
     assert (ours["score_after"] < paper["score_after"]).all()
-    assert (paper["score_after"] > 0.05).all() and (ours["residual"] < 3e-3).all()
+    assert (paper["score_after"] > 0.02).all() and (ours["residual"] < 3e-3).all()
 
 
 # convolutions
