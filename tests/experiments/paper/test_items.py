@@ -77,7 +77,7 @@ def test_table_2_matches_itself():
                            for cell in item.cells(Plan(1)) if cell.cell.measure == "layers"])
     rows = as_measured(item, lambda labels: line(labels)["error"], layers=layers)
     counts = entry_table(item.entries(rows, Plan(1)))["verdict"].value_counts().to_dict()
-    assert counts == {MATCH: 45, "not comparable": 5}  # errors of the network that has other data here
+    assert counts == {MATCH: 40, "not comparable": 10}  # of the network that has other data here
     assert all(claim.holds for claim in item.claims(rows, Plan(1)))
     assert item.draw(rows, Plan(1)).axes
 
