@@ -18,6 +18,7 @@ _STATISTICS = ("mean", "relative_std", "effective_rank")
 _CURVES: Mapping[str, dict[str, Any]] = {
     "CS": {"method": "snip"},
     "CS, shuffled in each layer": {"method": "snip", "control": "shuffled"},
+    "CS, redrawn with its counts": {"method": "snip", "control": "random"},
     "CS, rescaled": {"method": "snip", "control": "rescaled"},
     "CS, paper's AI": {"method": "snip", "repair": "paper-sgd", "repair_steps": None},
     "CS, exact repair": {"method": "snip", "repair": "polar-cg"},
@@ -26,7 +27,8 @@ _CURVES: Mapping[str, dict[str, Any]] = {
     "Random, exact repair": {"method": "random", "repair": "polar-cg"},
     "EOI": {"method": "eoi"},
 }
-_PALETTE = {"CS": "C3", "CS, shuffled in each layer": "C8", "CS, rescaled": "C1", "CS, paper's AI": "C4",
+_PALETTE = {"CS": "C3", "CS, shuffled in each layer": "C8", "CS, redrawn with its counts": "C7",
+            "CS, rescaled": "C1", "CS, paper's AI": "C4",
             "CS, exact repair": "C6", "Random": "C0", "Random, rescaled": "C9", "Random, exact repair": "C5",
             "EOI": "C2", "Random, theory": "black"}
 _REPAIRED = ("CS", "CS, paper's AI", "CS, exact repair", "Random, exact repair", "EOI")
@@ -87,6 +89,8 @@ def _claims(rows: Rows, plan: Plan) -> list[Claim]:
         claims += [
             ordered(f"{name}, 90 %: CS keeps more than its shuffled mask, so layer densities are not all of it",
                     {"CS": value("CS"), "shuffled": value("CS, shuffled in each layer")}),
+            ordered(f"{name}, 90 %: and more than a mask drawn anew with as many weights in each layer",
+                    {"CS": value("CS"), "redrawn": value("CS, redrawn with its counts")}),
             ordered(f"{name}, 90 %: one number per layer brings the mean of random masks up to that of CS and above",
                     {"Random, rescaled": value("Random, rescaled"), "CS": value("CS")}),
             ordered(f"{name}, 90 %: scale apart, CS is nearer to an isometry than a random mask",

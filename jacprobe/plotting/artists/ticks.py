@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jacprobe.plotting.artists.sizes import LEAST_TYPE, Sizes
-from jacprobe.plotting.artists.words import elide, plain_number
+from jacprobe.plotting.artists.words import elide, layer_name, plain_number
 
 TINY = 1e-300  # the lower edge of what reaches zero, on a logarithmic axis
 
@@ -24,12 +24,12 @@ def padded(low: float, high: float, share: float, *, log: bool, least: float = 1
 
 
 def name_ticks(ax: Axes, positions: Sequence[float], names: Sequence[str], sizes: Sizes) -> None:
-    """Write `names` under `ax`, literally: level where they fit, else slanted, else upright, and long ones elided.
+    """Write `names` of layers under `ax`, literally: level where they fit, else slanted, else upright, long ones cut.
 
     Of more than have room every second or third is written.
     """
     step = math.ceil(1.2 * LEAST_TYPE / sizes.slot)
-    short = [elide(name) for name in names[::step]]
+    short = [elide(layer_name(name)) for name in names[::step]]
     broken = [name.replace(" ", "\n") for name in short]
     font = min(sizes.font, max(0.9 * sizes.slot, LEAST_TYPE))
     longest = max(len(line) for name in broken for line in name.split("\n"))
@@ -46,7 +46,7 @@ def name_ticks(ax: Axes, positions: Sequence[float], names: Sequence[str], sizes
 def name_rows(ax: Axes, positions: Sequence[float], names: Sequence[str], *, row: float, font: float) -> None:
     """Write `names` at the left of rows that are `row` points high, literally; of many every second or third."""
     step = math.ceil(1.2 * LEAST_TYPE / row)
-    ax.set_yticks(positions[::step], [elide(name) for name in names[::step]], parse_math=False,
+    ax.set_yticks(positions[::step], [elide(layer_name(name)) for name in names[::step]], parse_math=False,
                   fontsize=min(font, max(0.85 * row, LEAST_TYPE)))
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)

@@ -5,6 +5,17 @@ from __future__ import annotations
 _MAX_NAME = 22
 
 
+def layer_name(name: str) -> str:
+    """Return a name with the word that bare numbers lack, which the layers of ``nn.Sequential`` have for names.
+
+    Examples
+    --------
+    >>> layer_name("2.0"), layer_name("fc2")
+    ('layer 2.0', 'fc2')
+    """
+    return f"layer {name}" if name.replace(".", "").isdigit() else name
+
+
 def elide(name: str) -> str:
     """Return `name` with its middle left out where it is long: the end tells layers apart.
 

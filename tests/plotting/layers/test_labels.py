@@ -114,3 +114,10 @@ def test_every_label_can_be_drawn_side_by_side(log):
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["one", "other", "1 ± 0.1", "estimated (k 3, n_v 1–2, seed 7)", "bounded"]
     assert layers_data(one_of_each())["label"].tolist() == [s.label for s in one_of_each()]
+
+
+def test_layers_without_a_word_for_a_name_get_one():
+    net = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 4))
+    ax = jp.plot_layers(jp.spectra(net, torch.randn(3, 6, generator=torch.Generator().manual_seed(0)))).axes[0]
+    assert [label.get_text().split() for label in ax.get_xticklabels()] == [
+        ["layer", "0"], ["layer", "2"], ["end", "to", "end"]]
