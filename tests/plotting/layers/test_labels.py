@@ -7,6 +7,7 @@ from made_up import bounded, estimated, exact, missing, one_of_each, only_moment
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.patches import Rectangle
 
+import jacprobe as jp
 from jacprobe.plotting import draw_layers, layers_data, plot_layers
 from jacprobe.results import SpectrumSet
 
