@@ -128,3 +128,19 @@ def test_the_networks_of_table_6_keep_what_the_reference_has():
     sizes = published_table("6")["parameters"]
     kept = [(1 - settings.get("sparsity", 0.0)) * size for settings, size in zip(cells, sizes, strict=True)]
     assert kept == pytest.approx([269_034] * len(sizes))
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("name", ["2a", "2b", "4", "5", "6", "7", "8", "beyond"])
+def test_all_curves_are_drawn_in_their_panels(name, quick):
+    item, plan = FIGURES[name], Plan(2, quick)
+    values = dict.fromkeys(("mean", "std", "min", "max", "relative_std", "effective_rank"), 0.5)
+    logged = [{"split": "batch", "iteration": i, "loss": 2.0 / i, "error": 50.0} for i in (2, 102)]
+    rows = {"spectra": [values], "theory": [values], "training": logged, "layers": [{"small_share": 0.5, "kept": 9}]}
+    found = {}
+    for cell in item.cells(plan):
+        found.setdefault(cell.cell.measure, []).extend({**row, **cell.labels} for row in rows[cell.cell.measure])
+    found = {measure: pd.DataFrame(parts) for measure, parts in found.items()}
+    drawn = item.draw(found, plan)
+    assert all(ax.lines for ax in drawn.axes) and len(drawn.axes) >= 2
+    assert item.entries(found, plan) and item.claims(found, plan)
