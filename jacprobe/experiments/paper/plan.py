@@ -35,12 +35,15 @@ class Plan:
         after which nothing can be compared with what is published, those of all.
     training
         Whether networks are trained; without it, only what is known before is computed.
+    only_found
+        Whether nothing is computed, and the results that are there make the figure: a look at a long run.
     """
 
     runs: int | None = None
     quick: bool = False
     changes: Mapping[str, Any] = field(default_factory=dict)
     training: bool = True
+    only_found: bool = False
 
     def __post_init__(self) -> None:
         if self.runs is not None and (isinstance(self.runs, bool) or not isinstance(self.runs, int) or self.runs < 1):

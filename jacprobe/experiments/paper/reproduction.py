@@ -39,7 +39,7 @@ def paper_figure(name: str | int, *, output: str | os.PathLike | None = None, **
     **options
         `runs` (as published), `quick` (False: all points, images and iterations), `changes` (settings that replace
         those published, such as ``{"repair_steps": 3000}``), `training` (True; False for only what is known before
-        training), `data_root`, `device`, `jobs` (one per core), `backend` ("processes"), `address`, `progress`,
+        training), `only_found` (False; True for the results that are there, nothing computed), `data_root`, `device`, `jobs` (one per core), `backend` ("processes"), `address`, `progress`,
         `overwrite` (False).
 
     Returns
@@ -77,10 +77,10 @@ def paper_table(name: str | int, *, output: str | os.PathLike | None = None, **o
 
 def _computed(items: Mapping[str, Item], kind: str, name: str | int, output: str | os.PathLike | None, *,
               runs: int | None = None, quick: bool = False, changes: Mapping[str, Any] | None = None,
-              training: bool = True, overwrite: bool = False, **options: Any) -> PaperResult:
+              training: bool = True, only_found: bool = False, overwrite: bool = False, **options: Any) -> PaperResult:
     if str(name) not in items:
         raise UnknownNameError(kind, str(name), items)
-    item, plan = items[str(name)], Plan(runs, quick, dict(changes or {}), training)
+    item, plan = items[str(name)], Plan(runs, quick, dict(changes or {}), training, only_found)
     if output is None:
         with tempfile.TemporaryDirectory(prefix="jacprobe-") as temporary:
             return compute(item, plan, temporary, **options)
@@ -104,9 +104,16 @@ def compute(item: Item, plan: Plan, folder: str | os.PathLike, *, data_root: str
     cells = [cell for cell in item.cells(plan) if plan.training or cell.cell.measure != "training"]
     if not cells:
         raise ArgumentError(f"`training` must be on for {item.name}, which is nothing else; got False. Leave it out.")
-    missing = _missing_data(cells, data_root)
+    missing = {} if plan.only_found else _missing_data(cells, data_root)
     here = [cell for cell in cells if not missing.keys() & _data_of(cell)]
+    if plan.only_found:
+        Store.read(folder)  # else a new one would be made
     store = Store.open(folder, facts={"device": kind})
+    if plan.only_found:
+        here = cells = [cell for cell in here if store.done(cell.cell)]
+        if not here:
+            raise ArgumentError(f"`only_found` must be left out where there is no result of {item.name}; got"
+                                f" {str(folder)!r}. Compute one first.")
     outcome = run_cells([cell.cell for cell in here], store, partial(measure_cell, data_root=data_root, device=device),
                         backend=backend, jobs=jobs, address=address, progress=progress)
     rows = labelled_rows(here, store)
