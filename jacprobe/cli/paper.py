@@ -20,6 +20,7 @@ _Runs = Annotated[int | None, typer.Option(help="Runs of each network, with seed
                                                 " with --quick.", show_default=False)]
 _Quick = Annotated[bool, typer.Option("--quick", help="A small version: fewer points, images and iterations.")]
 _Training = Annotated[bool, typer.Option(help="Train networks, or compute only what is known before.")]
+_OnlyFound = Annotated[bool, typer.Option("--only-found", help="Compute nothing: show what results there are.")]
 _DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data files.", show_default=False)]
 _Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; default cpu.", show_default=False)]
 _Jobs = Annotated[int | None, typer.Option(help="Processes; default one per core.", show_default=False)]
@@ -36,26 +37,26 @@ _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the figur
 @naming_options()
 def figure(
     name: _Figure, runs: _Runs = None, quick: _Quick = False, training: _Training = True,
-    data_root: _DataRoot = None, device: _Device = None, jobs: _Jobs = None, backend: _Backend = "processes",
-    address: _Address = None, changes: _Set = None, output: _Output = Path("jacprobe-paper"), json: _Json = False,
-    overwrite: _Overwrite = False,
+    only_found: _OnlyFound = False, data_root: _DataRoot = None, device: _Device = None, jobs: _Jobs = None,
+    backend: _Backend = "processes", address: _Address = None, changes: _Set = None,
+    output: _Output = Path("jacprobe-paper"), json: _Json = False, overwrite: _Overwrite = False,
 ) -> None:
     """Compute a figure of the paper and write it with the published curves beside the measured ones."""
     _run("figure", name, output, json=json, overwrite=overwrite, runs=runs, quick=quick, training=training,
-         data_root=data_root, device=device, jobs=jobs, backend=backend, address=address,
+         only_found=only_found, data_root=data_root, device=device, jobs=jobs, backend=backend, address=address,
          changes=parsed_settings(changes or []))
 
 
 @naming_options()
 def table(
     name: _Table, runs: _Runs = None, quick: _Quick = False, training: _Training = True,
-    data_root: _DataRoot = None, device: _Device = None, jobs: _Jobs = None, backend: _Backend = "processes",
-    address: _Address = None, changes: _Set = None, output: _Output = Path("jacprobe-paper"), json: _Json = False,
-    overwrite: _Overwrite = False,
+    only_found: _OnlyFound = False, data_root: _DataRoot = None, device: _Device = None, jobs: _Jobs = None,
+    backend: _Backend = "processes", address: _Address = None, changes: _Set = None,
+    output: _Output = Path("jacprobe-paper"), json: _Json = False, overwrite: _Overwrite = False,
 ) -> None:
     """Compute a table of the paper and write it with the published numbers beside the measured ones."""
     _run("table", name, output, json=json, overwrite=overwrite, runs=runs, quick=quick, training=training,
-         data_root=data_root, device=device, jobs=jobs, backend=backend, address=address,
+         only_found=only_found, data_root=data_root, device=device, jobs=jobs, backend=backend, address=address,
          changes=parsed_settings(changes or []))
 
 

@@ -39,8 +39,8 @@ def paper_figure(name: str | int, *, output: str | os.PathLike | None = None, **
     **options
         `runs` (as published), `quick` (False: all points, images and iterations), `changes` (settings that replace
         those published, such as ``{"repair_steps": 3000}``), `training` (True; False for only what is known before
-        training), `only_found` (False; True for the results that are there, nothing computed), `data_root`, `device`, `jobs` (one per core), `backend` ("processes"), `address`, `progress`,
-        `overwrite` (False).
+        training), `only_found` (False; True for the results that are there, nothing computed), `data_root`, `device`,
+        `jobs` (one per core), `backend` ("processes"), `address`, `progress`, `overwrite` (False).
 
     Returns
     -------

@@ -101,6 +101,19 @@ def test_other_settings_have_other_cells_in_the_same_folder(tmp_path):
     assert set(result.rows["num_inputs"]) == {5}
 
 
+def test_results_that_are_there_make_the_figure_without_data_or_work(tmp_path):
+    first = small(Plan(1, changes={"data": "digits"}), tmp_path)
+    plan = Plan(5, changes={"data": "digits"}, only_found=True)
+    found = small(plan, tmp_path, data_root=str(tmp_path / "nowhere"))
+    assert (found.settings["computed"], found.settings["found"], found.settings["runs"]) == (0, 2, 1)
+    pd.testing.assert_frame_equal(found.table, first.table)
+    with pytest.raises(ArgumentError, match="`only_found` must be left out where there is no result of figure 0"):
+        small(Plan(1, only_found=True), tmp_path)
+    with pytest.raises(DataError, match="must be the facts of a sweep"):
+        small(Plan(1, only_found=True), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_folder_of_another_version_is_refused(tmp_path):
     small(Plan(1, changes={"data": "digits"}), tmp_path)
     facts = json.loads((tmp_path / "store.json").read_text())
