@@ -15,7 +15,8 @@ from jacprobe.errors import JacprobeError
 _SAME = ("data", "split", "input_shape", "device", "dtype", "accuracy", "epsilon", "work", "memory", "method",
          "num_values", "num_probes", "num_steps", "sparsity", "loss", "prunable", "allocation", "min_kept", "schedule",
          "num_rounds", "revival", "batch_norm", "masks", "objective", "gain", "strength", "tolerance", "max_steps",
-         "rate", "probe_seed", "network", "measure", "seeds", "runs", "training", "only_found", "jobs", "backend", "address")
+         "rate", "probe_seed", "network", "measure", "seeds", "runs", "training", "only_found", "jobs", "backend",
+         "address")
 _OPTION = {**{name: f"--{name.replace('_', '-')}" for name in _SAME},
            "num": "--num-inputs", "root": "--data-root", "inputs": "--data", "segments": "--segment",
            "segment": "--segment", "sections": "FILES",

@@ -108,7 +108,7 @@ def test_results_that_are_there_make_the_figure_without_data_or_work(tmp_path):
     assert (found.settings["computed"], found.settings["found"], found.settings["runs"]) == (0, 2, 1)
     pd.testing.assert_frame_equal(found.table, first.table)
     with pytest.raises(ArgumentError, match="`only_found` must be left out where there is no result of figure 0"):
-        small(Plan(1, only_found=True), tmp_path)
+        small(Plan(1, changes={"num_images": 3}, only_found=True), tmp_path)
     with pytest.raises(DataError, match="must be the facts of a sweep"):
         small(Plan(1, only_found=True), tmp_path / "new")
     assert not (tmp_path / "new").exists()
