@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from jacprobe.errors import ArgumentError, UnknownNameError
-from jacprobe.experiments.measures import MEASURES, own_settings
+from jacprobe.experiments.measures import MEASURES
+from jacprobe.experiments.measures.settings import own_settings
 from jacprobe.experiments.recipe import Recipe
 from jacprobe.experiments.sweeping import Cell
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from jacprobe.experiments.grid import grid_cells
 from jacprobe.experiments.measures import measure_cell
+from jacprobe.experiments.prerequisites import device_kind, missing_data
 from jacprobe.experiments.sweeping import Outcome, Store, run_cells
 
 
@@ -54,11 +55,12 @@ def sweep(grid: Mapping[str, Any], *, folder: str | os.PathLike, measure: str = 
     Raises
     ------
     UnknownNameError
-        A setting, measure or backend has no such name.
-    ArgumentError
-        Settings do not go together, or the folder has a sweep on another device or by another version.
+        A setting, measure, backend or device has no such name.
+    ArgumentError, DtypeError
+        A value is outside its domain, settings do not go together, or the folder has a sweep on another device or by
+        another version.
     ClusterError, OutputError, DataError
-        The cluster cannot be reached; the folder cannot be written, or is damaged.
+        The cluster cannot be reached; the folder cannot be written, or is damaged; no cell has its data.
 
     Examples
     --------
@@ -72,9 +74,10 @@ def sweep(grid: Mapping[str, Any], *, folder: str | os.PathLike, measure: str = 
     1       0.9  end_to_end   0.1
     """
     cells = grid_cells(grid, measure=measure, seeds=seeds)
-    kind = "cpu" if device is None else str(device).partition(":")[0]
+    kind, root = device_kind(device, address), None if data_root is None else str(Path(data_root).absolute())
+    if address is None:
+        missing_data(cells, root)
     store = Store.open(folder, facts={"device": kind})
-    root = None if data_root is None else str(Path(data_root).absolute())
     return run_cells(cells, store, partial(measure_cell, data_root=root, device=device), backend=backend, jobs=jobs,
                      address=address, progress=progress)
 

@@ -19,7 +19,7 @@ from jacprobe.masks import Masks
 from jacprobe.models import build
 from jacprobe.pruning import controls, prune, scores
 from jacprobe.pruning.methods import METHODS
-from jacprobe.training import Training, split_validation, train
+from jacprobe.training import split_validation, train
 
 _SHARED = 2  # networks or data sets; neighbouring cells differ in what comes after them
 
@@ -103,10 +103,8 @@ def dense_network(recipe: Recipe, place: Place) -> nn.Module:
     net = initialize(_dense(recipe), recipe.init, seed=recipe.seed, **arguments).to(place.device or "cpu")
     if not recipe.pretraining:
         return net
-    plain = Training(iterations=recipe.pretraining, rate=recipe.pretraining_rate,
-                     momentum=recipe.pretraining_momentum, drop_every=20_000)
-    run = train(net, splits(recipe.data, place.data_root).train, training=plain, device=place.device,
-                checkpoint=_checkpoint(recipe, place), progress=False)
+    run = train(net, splits(recipe.data, place.data_root).train, training=recipe.pretraining_settings(),
+                device=place.device, checkpoint=_checkpoint(recipe, place), progress=False)
     if run.diverged is not None:
         raise ArgumentError(f"`pretraining_rate` must let {recipe.network} converge; it diverged at iteration"
                             f" {run.diverged} with {recipe.pretraining_rate}. Lower it.")
@@ -145,12 +143,7 @@ def _scored_data(recipe: Recipe, place: Place) -> tuple[Tensor, Tensor]:
 
 
 def _score_arguments(recipe: Recipe) -> dict[str, str]:
-    if METHODS[recipe.method].score == "snip":
-        return {"loss": recipe.score_loss}
-    if recipe.score_loss != "labels":
-        raise ArgumentError(f"`score_loss` must be left out with the method {recipe.method!r}; got"
-                            f" {recipe.score_loss!r}. It is of 'snip', 'iterative-snip' and 'force'.")
-    return {}
+    return {"loss": recipe.score_loss} if METHODS[recipe.method].score == "snip" else {}
 
 
 def _checkpoint(recipe: Recipe, place: Place) -> Path | None:

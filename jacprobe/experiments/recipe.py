@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Real
 from typing import Any
 
-from jacprobe.errors import ArgumentError, UnknownNameError
+from jacprobe.errors import ArgumentError, DtypeError, UnknownNameError
+from jacprobe.isometry.checks import check_number
 from jacprobe.isometry.initialisers import INITIALISERS
 from jacprobe.isometry.repairmethods import METHODS as REPAIRS
+from jacprobe.isometry.repairmethods import OBJECTIVES
 from jacprobe.models import model_names
+from jacprobe.models.registry import checked_arguments
+from jacprobe.pruning.context import BATCH_NORMS
+from jacprobe.pruning.losses import LOSSES
 from jacprobe.pruning.methods import METHODS
+from jacprobe.pruning.prunable import PRUNABLE
+from jacprobe.training import Training
+from jacprobe.training.settings import whole_number
 
 SIGNED, EOI = "signed-magnitude", "eoi"  # beside the methods of `jacprobe.prune`
 _CONTROLS = ("shuffled", "random", "rescaled", "reinitialised")
+_INITS = tuple(name for name in INITIALISERS if name not in ("eoi", "sao"))  # those two make their own masks
 _SIZED = {"mnist": (1, 28, 28), "fashion-mnist": (1, 28, 28), "cifar-10": (3, 32, 32), "digits": (1, 8, 8)}
 
 
@@ -72,20 +82,48 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self.architecture()
-        _check_name("data", self.data, _SIZED)
-        _check_name("init", self.init, INITIALISERS)
-        _check_name("method", self.method, (*METHODS, SIGNED, EOI), optional=True)
-        _check_name("scored_on", self.scored_on, _SIZED, optional=True)
-        _check_name("control", self.control, _CONTROLS, optional=True)
-        _check_name("repair", self.repair, REPAIRS, optional=True)
-        _check_name("reinit", self.reinit, INITIALISERS, optional=True)
+        for name, valid in _NAMES.items():
+            if not (getattr(self, name) is None and _DEFAULTS[name] is None):
+                _check_name(name, getattr(self, name), valid)
+        _check_share("sparsity", self.sparsity)
+        _check_seed(self.seed)
+        for name in ("num_scored", "repair_steps"):
+            if getattr(self, name) is not None:
+                whole_number(name, getattr(self, name), 1)
+        self._check_weights()
+        self._check_pruning()
+
+    def _check_weights(self) -> None:
+        if (self.init == "sg") != (self.gamma is not None):
+            raise ArgumentError(f"`gamma` must go with `init` 'sg'; got {self.gamma!r} with {self.init!r}. Give both or"
+                                " neither.")
+        if self.gamma is not None:
+            check_number("gamma", self.gamma, "positive and finite", "It is the variance of the weights.")
+        if whole_number("pretraining", self.pretraining, 0):
+            self.pretraining_settings()
+
+    def _check_pruning(self) -> None:
         if self.method is None and (self.sparsity or self.control):
             raise ArgumentError(f"`method` must be given with `sparsity` {self.sparsity} and `control`"
                                 f" {self.control!r}; got None. Name how to prune, such as 'snip'.")
-        if not 0 <= self.sparsity <= 1:
-            raise ArgumentError(f"`sparsity` must lie in [0, 1]; got {self.sparsity!r}. Pass 0.9 for 90 %.")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ArgumentError(f"`seed` must be a whole number from 0 on; got {self.seed!r}. Pass the run's number.")
+        by_loss = [name for name, method in METHODS.items() if method.score == "snip"]
+        if self.score_loss != "labels" and self.method not in by_loss:
+            raise ArgumentError(f"`score_loss` must be left out with `method` {self.method!r}; got"
+                                f" {self.score_loss!r}. It is of {', '.join(map(repr, by_loss))}.")
+        if self.objective not in OBJECTIVES.get(self.repair, ("gram",)):
+            raise ArgumentError(f"`objective` must be one that `repair` {self.repair!r} knows; got {self.objective!r}."
+                                f" Known are {', '.join(OBJECTIVES.get(self.repair, ('gram',)))}.")
+
+    def pretraining_settings(self) -> Training:
+        """Return how the network is trained before it is scored, for at least one iteration.
+
+        Raises
+        ------
+        ArgumentError
+            The rate or the momentum is outside its domain.
+        """
+        return Training(iterations=self.pretraining, rate=self.pretraining_rate, momentum=self.pretraining_momentum,
+                        drop_every=20_000)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Recipe:
@@ -115,7 +153,8 @@ class Recipe:
         if name not in model_names() and not str(name).startswith("wrn-16-"):
             raise UnknownNameError("network", name, model_names(), "Of wrn-16-K any K >= 1 will do.")
         pairs = [text.partition("=") for text in given.split("&")] if given else []
-        return name, {key: int(value) if value.isdecimal() else value for key, _, value in pairs}
+        return name, checked_arguments(name, {key: int(value) if value.isdecimal() else value
+                                              for key, _, value in pairs})
 
     def scored(self) -> Recipe:
         """Return what decides the scores: the recipe without a sparsity and all that comes after pruning."""
@@ -133,8 +172,27 @@ class Recipe:
 _DEFAULTS = {field.name: field.default for field in fields(Recipe)}
 _AFTER_SCORES = ("sparsity", "control", "repair", "objective", "repair_steps", "reinit")
 _OF_SCORES = ("method", "score_loss", "prunable", "batch_norm", "scored_on", "num_scored")
+_NAMES = {
+    "data": _SIZED, "init": _INITS, "method": (*METHODS, SIGNED, EOI), "score_loss": LOSSES, "prunable": PRUNABLE,
+    "batch_norm": BATCH_NORMS, "scored_on": _SIZED, "control": _CONTROLS, "repair": REPAIRS,
+    "objective": tuple(dict.fromkeys(name for names in OBJECTIVES.values() for name in names)),
+    "reinit": tuple(name for name in _INITS if name != "sg"),  # whose gamma is that of `init`
+}
 
 
-def _check_name(what: str, name: object, valid: Any, *, optional: bool = False) -> None:
-    if not (optional and name is None) and name not in valid:
+def _check_name(what: str, name: object, valid: Any) -> None:
+    if not isinstance(name, str) or name not in valid:
         raise UnknownNameError(what, name, valid)
+
+
+def _check_share(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise DtypeError(f"`{name}` must be a number; got {value!r}. Pass 0.9 for 90 %.")
+    if not 0 <= value <= 1:
+        raise ArgumentError(f"`{name}` must lie in [0, 1]; got {value!r}. Pass 0.9 for 90 %.")
+
+
+def _check_seed(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ArgumentError(f"`seed` must be a whole number from 0 on, below 2**63; got {value!r}. Pass the run's"
+                            " number.")

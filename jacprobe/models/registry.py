@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -86,11 +86,11 @@ def build(
     {'name': 'mlp-3-tanh', 'arguments': {'input_shape': [1, 8, 8], 'num_classes': 10, 'width': 20}}
     """
     architecture, fixed = named_network(name)
-    function, allowed = ARCHITECTURES[architecture]
+    function, _ = ARCHITECTURES[architecture]
     shape = _image_shape(input_shape)
     num_classes = _positive("num_classes", num_classes)
     generator = torch.Generator().manual_seed(_seed(seed))
-    arguments = {key: _argument(name, key, value, allowed) for key, value in arguments.items()}
+    arguments = checked_arguments(name, arguments)
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # constructors draw weights, replaced below
             net = function(shape, num_classes, **(fixed | arguments))
@@ -100,6 +100,12 @@ def build(
     _draw_weights(net, generator)
     net.jacprobe_spec = {"name": name, "arguments": {"input_shape": shape, "num_classes": num_classes, **arguments}}
     return net
+
+
+def checked_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, int | str]:
+    """Return the arguments of the architecture as plain values; errors are those of `build`."""
+    _, allowed = ARCHITECTURES[named_network(name)[0]]
+    return {key: _argument(name, key, value, allowed) for key, value in arguments.items()}
 
 
 def _draw_weights(net: nn.Module, generator: torch.Generator) -> None:

@@ -20,7 +20,7 @@ from jacprobe.provenance import environment
 from jacprobe.randomness import drawn_seed
 from jacprobe.results import Spectrum
 
-_KINDS = {"layers": parts.layers, "modules": parts.modules, "end_to_end": parts.end_to_end,
+KINDS = {"layers": parts.layers, "modules": parts.modules, "end_to_end": parts.end_to_end,
           "cumulative": parts.cumulative}
 
 
@@ -84,7 +84,7 @@ class Probing:
         """Survey the segments and solve them."""
         with self._session.opened():
             measurement = Measurement(self._session, self._request)
-            measurement.survey([_KINDS[kind] for kind in self._kinds], self._pairs)
+            measurement.survey([KINDS[kind] for kind in self._kinds], self._pairs)
             found = measurement.run(progress)
         self._measurement = measurement
         self._session.release()
@@ -115,6 +115,6 @@ def _check_method(method: str, accuracy: str) -> None:
 def _check_kinds(kind: str | Sequence[str]) -> list[str]:
     kinds = list(kind) if isinstance(kind, Iterable) and not isinstance(kind, str) else [kind]
     for name in kinds:
-        if name not in _KINDS:
-            raise UnknownNameError("kind", name, _KINDS)
+        if name not in KINDS:
+            raise UnknownNameError("kind", name, KINDS)
     return list(dict.fromkeys(kinds))

@@ -66,9 +66,16 @@ def test_results_of_another_version_or_device_are_not_mixed(run, tmp_path):
     (folder / "store.json").write_text(json.dumps(facts))
     outcome = run(*QUICK, "--output", "out")
     assert outcome.status == 1 and "has jacprobe version '0.0.1', not '" in outcome.err
-    (folder / "store.json").write_text(json.dumps({**facts, "jacprobe": __import__("jacprobe").__version__}))
-    outcome = run(*QUICK, "--output", "out", "--device", "cuda")
-    assert outcome.status == 1 and "has device 'cpu', not 'cuda'" in outcome.err and len(outcome.err.splitlines()) == 1
+    (folder / "store.json").write_text(json.dumps({**facts, "jacprobe": __import__("jacprobe").__version__,
+                                                   "facts": {"device": "cuda"}}))
+    outcome = run(*QUICK, "--output", "out")
+    assert outcome.status == 1 and "has device 'cuda', not 'cpu'" in outcome.err and len(outcome.err.splitlines()) == 1
+
+
+def test_a_device_that_is_not_here_is_one_line(run):
+    outcome = run(*QUICK, "--output", "out", "--device", "tpu")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "`--device` must be one of cpu" in outcome.err and len(outcome.err.splitlines()) == 1
 
 
 def test_what_fails_is_said_at_the_end_and_the_rest_is_written(run, monkeypatch, tmp_path):

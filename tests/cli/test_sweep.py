@@ -92,9 +92,18 @@ def test_what_cannot_be_swept_is_refused_in_one_line(run, arguments, status, mes
     assert message in outcome.err and len(outcome.err.splitlines()) == 1
 
 
-def test_a_cell_that_its_method_refuses_fails_in_the_words_of_the_options(run):
+def test_a_setting_that_does_not_go_with_another_is_refused_in_the_words_of_the_options(run, tmp_path):
     outcome = run(*GIVEN[:-6], "--method", "random", "--loss", "uniform", "--sparsity", "0.5", "--backend", "serial")
-    assert outcome.status == 1 and "`--loss` must be left out with the method 'random'" in outcome.err.splitlines()[-1]
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "`--loss` must be left out with `--method` 'random'; got 'uniform'" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cell_that_fails_is_said_at_the_end(run):
+    outcome = run("sweep", "--output", "out", "--network", "mlp-3-tanh", "--data", "digits", "--method", "random",
+                  "--measure", "patterns", "--set", "layers=fc9", "--backend", "serial")
+    assert outcome.status == 1 and "1 failed" in outcome.out
+    assert outcome.err.splitlines()[-1].startswith("jacprobe: 1 of 1 cells failed; UnknownNameError: `layers` must be")
 
 
 def test_the_output_is_needed(run):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jacprobe.errors import ArgumentError, UnknownNameError
+from jacprobe.errors import ArgumentError, DtypeError, UnknownNameError
 from jacprobe.experiments.grid import grid_cells
 
 
@@ -35,6 +35,32 @@ def test_arrays_of_numpy_are_values_too():
 def test_settings_of_the_measure_are_part_of_the_cell():
     (cell,) = grid_cells({"num_images": 10})
     assert cell.settings["num_images"] == 10
+
+
+def test_a_single_name_is_a_list_where_lists_are_wanted():
+    (cell,) = grid_cells({"augmentation": "flip"}, measure="training")
+    (same,) = grid_cells({"augmentation": [["flip"]]}, measure="training")
+    assert cell == same and cell.settings["augmentation"] == ["flip"]
+
+
+@pytest.mark.parametrize(
+    ("measure", "settings", "error", "message"),
+    [
+        ("spectra", {"num_images": -1}, ArgumentError, "`num_images` must be a whole number of at least 1; got -1"),
+        ("spectra", {"segments": "layer"}, UnknownNameError, "`segments` must be one of layers"),
+        ("spectra", {"accuracy": "exact"}, UnknownNameError, "`accuracy` must be one of fast"),
+        ("sample", {"num_points": "ten"}, ArgumentError, "`num_points` must be a whole number"),
+        ("patterns", {"layers": 3}, DtypeError, "`layers` must be a name or a list of names; got 3"),
+        ("training", {"rate": -1}, ArgumentError, "`rate` must be a finite number above 0; got -1"),
+        ("training", {"augmentation": "mirror"}, UnknownNameError, "`augmentation` must be one of flip"),
+        ("training", {"evaluated": 3}, DtypeError, "`evaluated` must be True or False; got 3"),
+        ("training", {"evaluated": False, "protocol": "paper"}, ArgumentError, "`evaluated` must be True for the"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_setting_of_the_measure_is_refused(measure, settings, error, message):
+    with pytest.raises(error, match=message):
+        grid_cells(settings, measure=measure)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import pytest
 
 import jacprobe as jp
-from jacprobe.errors import ArgumentError, DataError
+from jacprobe.errors import ArgumentError, DataError, UnknownNameError
+from jacprobe.experiments.sweeping import Store
 
 GRID = {"network": "mlp-3-tanh", "data": "digits", "method": "snip", "sparsity": [0.0, 0.5, 0.9], "num_images": 20}
 
@@ -31,9 +32,29 @@ def test_a_larger_sweep_of_the_same_folder_measures_what_is_new(tmp_path):
 
 
 def test_another_device_in_the_same_folder_is_refused(tmp_path):
-    sweep({**GRID, "sparsity": 0.5}, tmp_path / "sweep")
-    with pytest.raises(ArgumentError, match="has device 'cpu', not 'cuda'"):
-        sweep(GRID, tmp_path / "sweep", device="cuda:0")
+    Store.open(tmp_path / "sweep", facts={"device": "cuda"})
+    with pytest.raises(ArgumentError, match="has device 'cuda', not 'cpu'"):
+        sweep(GRID, tmp_path / "sweep")
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", 3])
+def test_a_device_that_is_not_here_is_refused_before_any_cell(tmp_path, device):
+    with pytest.raises(UnknownNameError, match="`device` must be one of cpu"):
+        sweep(GRID, tmp_path / "sweep", device=device)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_data_that_are_nowhere_are_refused_before_any_cell(tmp_path):
+    with pytest.raises(DataError, match="`root` must hold mnist"):
+        sweep({**GRID, "data": "mnist"}, tmp_path / "sweep", data_root=tmp_path / "nothing")
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_cells_whose_data_are_there_are_measured(tmp_path):
+    grid = {**GRID, "data": ["digits", "mnist"], "sparsity": 0.5}
+    outcome = sweep(grid, tmp_path / "sweep", data_root=tmp_path / "nothing")
+    assert (outcome.done, outcome.failed) == (1, 1)
+    assert outcome.failures["error"].iloc[0].startswith("DataError: `root` must hold mnist")
 
 
 def test_a_folder_without_a_sweep_cannot_be_read(tmp_path):

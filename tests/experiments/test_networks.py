@@ -89,8 +89,3 @@ def test_pretraining_is_kept_beside_the_cells_and_gives_the_same_bits(tmp_path):
 def test_pretraining_that_diverges_is_refused():
     with pytest.raises(ArgumentError, match=r"`pretraining_rate` must let mlp-3-tanh.*diverged at iteration"):
         make_network(Recipe(method="magnitude", sparsity=0.5, pretraining=60, pretraining_rate=1e30, **SMALL), HERE)
-
-
-def test_a_loss_is_refused_where_no_loss_is_scored():
-    with pytest.raises(ArgumentError, match="`score_loss` must be left out with the method 'random'; got 'uniform'"):
-        make_network(Recipe(method="random", sparsity=0.5, score_loss="uniform", **SMALL), HERE)

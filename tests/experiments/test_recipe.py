@@ -1,6 +1,6 @@
 import pytest
 
-from jacprobe.errors import ArgumentError, UnknownNameError
+from jacprobe.errors import ArgumentError, DtypeError, UnknownNameError
 from jacprobe.experiments.recipe import Recipe
 
 
@@ -39,8 +39,28 @@ def test_architecture_arguments_follow_the_name(network):
         ({"reinit": "xavier"}, UnknownNameError, "`reinit`"),
         ({"sparsity": 0.5}, ArgumentError, "`method` must be given with `sparsity` 0.5"),
         ({"method": "snip", "sparsity": 90}, ArgumentError, r"`sparsity` must lie in \[0, 1\]; got 90"),
-        ({"seed": -1}, ArgumentError, "`seed` must be a whole number from 0 on; got -1"),
+        ({"seed": -1}, ArgumentError, "`seed` must be a whole number from 0 on, below .*got -1"),
         ({"seed": True}, ArgumentError, "`seed` must be a whole number"),
+        ({"seed": 2**63}, ArgumentError, "`seed` must be a whole number from 0 on, below"),
+        ({"method": "snip", "sparsity": "0.9"}, DtypeError, "`sparsity` must be a number; got '0.9'"),
+        ({"method": "snip", "sparsity": True}, DtypeError, "`sparsity` must be a number; got True"),
+        ({"init": {"sg": 1}}, UnknownNameError, "`init` must be one of orthogonal"),
+        ({"init": "eoi"}, UnknownNameError, "`init` must be one of.*got 'eoi'"),
+        ({"init": "sg"}, ArgumentError, "`gamma` must go with `init` 'sg'; got None with 'sg'"),
+        ({"gamma": 2.0}, ArgumentError, "`gamma` must go with `init` 'sg'; got 2.0 with 'orthogonal'"),
+        ({"init": "sg", "gamma": -1.0}, ArgumentError, "`gamma` must be positive and finite; got -1"),
+        ({"reinit": "sg"}, UnknownNameError, "`reinit` must be one of.*got 'sg'"),
+        ({"method": "snip", "score_loss": "label"}, UnknownNameError, "`score_loss` .*Did you mean 'labels'"),
+        ({"method": "random", "score_loss": "uniform"}, ArgumentError, "`score_loss` must be left out with .method."),
+        ({"method": "snip", "prunable": "all"}, UnknownNameError, "`prunable` must be one of weights, paper"),
+        ({"method": "snip", "batch_norm": "off"}, UnknownNameError, "`batch_norm` must be one of paper, eval, train"),
+        ({"method": "snip", "num_scored": -3}, ArgumentError, "`num_scored` must be a whole number of at least 1"),
+        ({"pretraining": 1.5}, ArgumentError, "`pretraining` must be a whole number of at least 0; got 1.5"),
+        ({"pretraining": 5, "pretraining_rate": 0}, ArgumentError, "`rate` must be a finite number above 0"),
+        ({"repair": "polar-cg", "repair_steps": 0}, ArgumentError, "`repair_steps` must be a whole number"),
+        ({"repair": "polar-cg", "objective": "spectral"}, ArgumentError, "`objective` must be one that .repair. 'pol"),
+        ({"network": "mlp-3-tanh?depth=3"}, UnknownNameError, "`arguments of mlp-3-tanh`.*got 'depth'"),
+        ({"network": "resnet-20?k=0", "data": "cifar-10"}, ArgumentError, "`k` must be an integer"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -76,10 +76,10 @@ def test_probes_do_not_depend_on_how_the_work_is_split():
     whole = moments(operator, 3, num_probes=4, seed=3)
     split = moments(operator, 3, num_probes=4, seed=3, memory=200, progress=seen.append)
     assert seen == [1] * 12
-    torch.testing.assert_close(whole.mean_square, split.mean_square)
+    torch.testing.assert_close(whole.mean_square, split.mean_square, rtol=1e-6, atol=0)  # products are in float32
     part = moments(Product([Diagonal(operator.factors[0].entries[1:]), operator.factors[1]]), 2, num_probes=4, seed=3,
                    first_input=1)
-    torch.testing.assert_close(whole.relative_variance[1:], part.relative_variance)
+    torch.testing.assert_close(whole.relative_variance[1:], part.relative_variance, rtol=1e-6, atol=0)
     assert torch.equal(torch.get_rng_state(), state)
     assert num_products(4) == 8
 

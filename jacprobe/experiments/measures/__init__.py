@@ -10,6 +10,7 @@ from jacprobe.errors import UnknownNameError
 from jacprobe.experiments.measures.layers import measure_layers, measure_patterns
 from jacprobe.experiments.measures.learning import measure_training
 from jacprobe.experiments.measures.sensitivities import measure_sample, measure_scores
+from jacprobe.experiments.measures.settings import own_settings
 from jacprobe.experiments.measures.values import measure_spectra, measure_theory
 from jacprobe.experiments.networks import Place
 from jacprobe.experiments.recipe import Recipe
@@ -53,28 +54,3 @@ def measure_cell(cell: Cell, scratch: Path | None, *, data_root: str | None = No
         raise UnknownNameError("measure", cell.measure, MEASURES)
     place = Place(data_root, device, scratch)
     return MEASURES[cell.measure](Recipe.of(cell.settings), own_settings(cell.measure, cell.settings), place)
-
-
-def own_settings(measure: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that are not the recipe's, checked to be some that the measure reads."""
-    from dataclasses import fields
-
-    recipe = {field.name for field in fields(Recipe)}
-    own = {name: value for name, value in settings.items() if name not in recipe}
-    known = SETTINGS[measure]
-    for name in own:
-        if name not in known:
-            raise UnknownNameError(f"settings of {measure}", name, sorted(recipe | set(known)))
-    return own
-
-
-SETTINGS: dict[str, tuple[str, ...]] = {
-    "spectra": ("segments", "num_images", "accuracy"),
-    "theory": ("num_images",),
-    "layers": (),
-    "scores": (),
-    "training": ("protocol", "iterations", "batch_size", "rate", "drop_every", "drop_factor", "momentum", "l2",
-                 "log_every", "log_offset", "evaluate_every", "augmentation", "order_seed", "precision", "evaluated"),
-    "patterns": ("layers",),
-    "sample": ("layers", "num_points"),
-}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from jacprobe.errors import ArgumentError
+from jacprobe.errors import ArgumentError, UnknownNameError
 from jacprobe.experiments.networks import Place, make_network, masks_of
 from jacprobe.experiments.recipe import Recipe
 from jacprobe.isometry import orthogonality_score
@@ -53,8 +53,23 @@ def measure_patterns(recipe: Recipe, settings: Mapping[str, Any], place: Place) 
     if recipe.method is None:
         raise ArgumentError("`method` must be given to see its masks; got None. Name how to prune, such as 'snip'.")
     masks = Masks.of(make_network(recipe, place))
-    wanted = settings.get("layers") or [name.removesuffix(".weight") for name in masks if name.endswith(".weight")]
+    wanted = chosen_layers(masks, settings.get("layers"))
     return pd.DataFrame([_pattern(layer, masks[f"{layer}.weight"]) for layer in wanted])
+
+
+def chosen_layers(weights: Mapping[str, torch.Tensor], names: Sequence[str] | None) -> list[str]:
+    """Return the layers to look at, all by default, of tensors such as {"fc1.weight": ...}.
+
+    Raises
+    ------
+    UnknownNameError
+        No weight of a layer of that name is among them.
+    """
+    known = [name.removesuffix(".weight") for name in weights if name.endswith(".weight")]
+    for name in names or ():
+        if name not in known:
+            raise UnknownNameError("layers", name, known)
+    return list(names or known)
 
 
 def _pattern(layer: str, mask: torch.Tensor) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from jacprobe.errors import ArgumentError
+from jacprobe.experiments.measures.layers import chosen_layers
 from jacprobe.experiments.networks import Place, connection_scores, dense_network
 from jacprobe.experiments.recipe import Recipe
 from jacprobe.randomness import make_generator
@@ -32,7 +33,7 @@ def measure_scores(recipe: Recipe, settings: Mapping[str, Any], place: Place) ->
 def measure_sample(recipe: Recipe, settings: Mapping[str, Any], place: Place) -> pd.DataFrame:
     """Return `num_points` (950) scores of each of `layers`, drawn without replacement, over the sum of all scores."""
     scores = _normalised(recipe, place)
-    layers = settings.get("layers") or [name.removesuffix(".weight") for name in scores if name.endswith(".weight")]
+    layers = chosen_layers(scores, settings.get("layers"))
     generator = make_generator(recipe.seed, purpose="points")
     rows = []
     for layer in layers:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from jacprobe.errors import ArgumentError, UnknownNameError
-from jacprobe.experiments.measures import SETTINGS
+from jacprobe.experiments.measures.settings import SETTINGS, own_settings
 from jacprobe.experiments.recipe import Recipe
 from jacprobe.experiments.sweeping import Cell
 
@@ -66,5 +66,6 @@ class Plan:
         """Return the cell of a recipe and further settings, with the changes that it has a use for."""
         changed = {name: value for name, value in self.changes.items() if name in recipe or name == "data"}
         chosen = Recipe(**{**recipe, **changed})
-        own = dict(settings or {}) | {name: value for name, value in self.changes.items() if name in SETTINGS[measure]}
+        asked = {name: value for name, value in self.changes.items() if name in SETTINGS[measure]}
+        own = own_settings(measure, {**(settings or {}), **asked})
         return Labelled(Cell(measure, chosen.settings() | own), {**labels, "run": chosen.seed})

@@ -14,14 +14,14 @@ from typing import Any
 import pandas as pd
 
 from jacprobe.atomic import check_output
-from jacprobe.data import load_data
-from jacprobe.errors import ArgumentError, DataError, OutputError, UnknownNameError
+from jacprobe.errors import ArgumentError, OutputError, UnknownNameError
 from jacprobe.experiments.measures import measure_cell
 from jacprobe.experiments.paper.item import Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
 from jacprobe.experiments.paper.registry import FIGURES, TABLES
 from jacprobe.experiments.paper.result import PaperResult, output_paths
 from jacprobe.experiments.paper.verdicts import MISSING, UNLIKE, claim_table, entry_table
+from jacprobe.experiments.prerequisites import data_of, device_kind, missing_data
 from jacprobe.experiments.sweeping import Store, run_cells
 from jacprobe.provenance import environment
 
@@ -50,10 +50,10 @@ def paper_figure(name: str | int, *, output: str | os.PathLike | None = None, **
     Raises
     ------
     UnknownNameError
-        There is no such figure, or no such setting to change.
-    ArgumentError
-        `runs` is less than 1, the folder holds results of another version or device, or there is nothing to compute
-        without training.
+        There is no such figure, device, or setting to change.
+    ArgumentError, DtypeError
+        `runs` is less than 1, a changed setting is outside its domain, the folder holds results of another version or
+        device, or there is nothing to compute without training.
     DataError, OutputError
         No data are found; files exist or cannot be written.
 
@@ -99,13 +99,13 @@ def compute(item: Item, plan: Plan, folder: str | os.PathLike, *, data_root: str
             address: str | None = None, progress: bool | None = None) -> PaperResult:
     """Return the result of an item; cells that `folder` holds already are not computed again."""
     start = perf_counter()
-    kind = "cpu" if device is None else str(device).partition(":")[0]
+    kind = device_kind(device, address)
     data_root = None if data_root is None else str(data_root)
     cells = [cell for cell in item.cells(plan) if plan.training or cell.cell.measure != "training"]
     if not cells:
         raise ArgumentError(f"`training` must be on for {item.name}, which is nothing else; got False. Leave it out.")
-    missing = {} if plan.only_found else _missing_data(cells, data_root)
-    here = [cell for cell in cells if not missing.keys() & _data_of(cell)]
+    missing = {} if plan.only_found else missing_data([cell.cell for cell in cells], data_root)
+    here = [cell for cell in cells if not missing.keys() & data_of(cell.cell)]
     if plan.only_found:
         Store.read(folder)  # else a new one would be made
     store = Store.open(folder, facts={"device": kind})
@@ -140,27 +140,3 @@ def labelled_rows(cells: Iterable[Labelled], store: Store) -> Rows:
         if len(rows):
             found.setdefault(cell.cell.measure, []).append(rows.drop(columns=["measure"]).assign(**cell.labels))
     return {measure: pd.concat(parts, ignore_index=True) for measure, parts in found.items()}
-
-
-def _data_of(cell: Labelled) -> set[str]:
-    return {cell.cell.settings[name] for name in ("data", "scored_on") if name in cell.cell.settings}
-
-
-def _missing_data(cells: Iterable[Labelled], data_root: str | None) -> dict[str, str]:
-    """Return why data sets cannot be read, by name, before any cell is tried.
-
-    Raises
-    ------
-    DataError
-        No cell has its data.
-    """
-    needed = [_data_of(cell) for cell in cells]
-    missing = {}
-    for name in sorted(set().union(*needed)):
-        try:
-            load_data(name, num=1, root=data_root)
-        except DataError as error:
-            missing[name] = str(error)
-    if all(missing.keys() & names for names in needed):
-        raise DataError(next(iter(missing.values())))
-    return missing

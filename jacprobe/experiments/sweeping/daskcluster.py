@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ from jacprobe.experiments.sweeping.attempt import Attempt, Attempting, killed_at
 from jacprobe.experiments.sweeping.cell import Cell
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, as_completed
+
+WITHOUT_WORKERS = 60  # seconds after which a cluster counts as deserted
 
 
 def dask_attempts(attempting: Attempting, cells: Sequence[Cell], *, jobs: int | None = None,
@@ -50,11 +53,34 @@ def _results(client: Client, attempting: Attempting, cells: Sequence[Cell]) -> I
     cell_of = dict(zip((future.key for future in futures), cells, strict=True))
     completed = as_completed(futures, loop=client.loop, with_results=True, raise_errors=False)
     del futures  # so that the cluster can forget a result which has arrived
-    for future, found in completed:
+    while not completed.is_empty():
+        _await_one(completed, client)
+        future, found = next(completed)
         if future.status == "cancelled":
             raise ClusterError(f"`address` must lead to a Dask scheduler that stays; {client.scheduler.addr!r} went"
                                " away. Run the sweep again: what it has recorded stays.")
         yield cell_of[future.key], found if future.status == "finished" else found[1]
+
+
+def _await_one(completed: as_completed, client: Client) -> None:
+    """Wait until a future is through.
+
+    Raises
+    ------
+    ClusterError
+        There has been no worker for a minute: Dask starts no other for one that dies while it starts.
+    """
+    last_seen = last_look = time.monotonic()
+    while not completed.has_ready():
+        time.sleep(0.005)
+        now = time.monotonic()
+        if now > last_look + 1:
+            last_look = now
+            if client.scheduler_info()["workers"]:
+                last_seen = now
+            elif now > last_seen + WITHOUT_WORKERS:
+                raise ClusterError(f"`backend` must keep workers; the Dask cluster at {client.scheduler.addr!r} has had"
+                                   f" none for {WITHOUT_WORKERS} s. Run the sweep again: what it has recorded stays.")
 
 
 def _attempt(cell: Cell, found: object) -> Attempt:

@@ -77,6 +77,23 @@ def test_a_cell_that_kills_each_of_its_workers_fails_alone(cluster, store, log):
     assert outcome.failures["error"][0].startswith("its process was killed each time")
 
 
+def test_a_cluster_that_lost_its_workers_for_good_ends_the_sweep_in_one_line(store, monkeypatch):
+    monkeypatch.setattr("jacprobe.experiments.sweeping.daskcluster.WITHOUT_WORKERS", 2)
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL") as found:
+
+        def dismiss():
+            while not list(store.folder.glob("cells/*")):
+                time.sleep(0.02)
+            found.scale(0)
+
+        dismissal = threading.Thread(target=dismiss, daemon=True)
+        dismissal.start()
+        with pytest.raises(ClusterError, match=r"`backend` must keep workers; the Dask cluster at 'tcp.* none for 2 s"):
+            run(cells(20, seconds=0.3), store, slow, address=found.scheduler_address)
+        dismissal.join()
+    assert 1 <= len(store.rows()) < 20 and len(store.failures()) == 0
+
+
 def test_a_scheduler_that_goes_away_ends_the_sweep_in_one_line(store):
     process = subprocess.Popen([sys.executable, "-c", _SCHEDULER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
