@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jacprobe.errors import JacprobeError, OutputError
+from jacprobe.errors import DtypeError, JacprobeError, OutputError
 
 
 def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
@@ -21,7 +21,11 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
     OutputError
         `path` exists and `overwrite` is False, is a folder or a device, cannot be a file name, or its folder is missing
         or not writable.
+    DtypeError
+        `path` is no path.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise DtypeError(f"`path` must be a string or a path; got {path!r}. Pass the name of a file.")
     path = Path(path)
     present = _is_present(path)
     if path.is_dir():

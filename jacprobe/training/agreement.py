@@ -36,27 +36,6 @@ def check_fit(samples: dict[str, Labelled | None], training: Training) -> None:
                             " Pass test data, or Training(protocol='clean').")
 
 
-def device_of(model: nn.Module, device: str | torch.device | None) -> torch.device:
-    """Return the device to train on, that of the first parameter by default.
-
-    Raises
-    ------
-    ArgumentError
-        This machine has no such device.
-    """
-    own = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    if device is None:
-        return own
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or [""])[0].rstrip(".")
-        raise ArgumentError(f"`device` must be a device of this machine; got {str(device)!r}: {reason}."
-                            " Leave it out to train where the model is.") from error
-    return found
-
-
 @torch.no_grad()
 def check_outputs(net: nn.Module, samples: dict[str, Labelled], precision: Precision) -> None:
     """Check that the network takes two inputs, in evaluation mode, and that every label has an output.

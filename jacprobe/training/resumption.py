@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 
 import torch
@@ -18,7 +16,6 @@ from jacprobe.training.data import Labelled
 from jacprobe.training.settings import Training
 
 _FORMAT = "jacprobe training 1"
-_UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
 class Resumption:
@@ -54,15 +51,19 @@ class Resumption:
             return None
         try:
             found = torch.load(self._path, map_location="cpu", weights_only=True)
-            if found["format"] != _FORMAT:
-                raise ValueError(f"its format is {found['format']!r}")
-            facts, contents = found["facts"], found["contents"]
-        except _UNREADABLE as error:
+        except Exception as error:  # torch raises many kinds at a file that is cut off, or no file of its own
             reason = (str(error).splitlines() or [""])[0].rstrip(".")[:100] or type(error).__name__
-            raise CheckpointError(f"`{self._path}` must be a whole checkpoint of a training; {reason}. Remove it, or"
-                                  " name another file.") from error
-        self._check(facts)
-        return contents
+            raise self._unusable(reason) from error
+        if not isinstance(found, dict) or "format" not in found:
+            raise self._unusable("it holds something else")
+        if found["format"] != _FORMAT:
+            raise self._unusable(f"its format is {found['format']!r}")
+        self._check(found["facts"])
+        return found["contents"]
+
+    def _unusable(self, reason: str) -> CheckpointError:
+        return CheckpointError(f"`{self._path}` must be a whole checkpoint of a training; {reason}. Remove it, or name"
+                               " another file.")
 
     def _check(self, facts: Mapping[str, object]) -> None:
         for name, value in self._facts.items():

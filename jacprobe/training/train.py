@@ -12,9 +12,10 @@ from torch import nn
 
 from jacprobe.errors import DtypeError, ModelError
 from jacprobe.modelstate import check_model
+from jacprobe.probe.checks import check_device
 from jacprobe.progress import progress_bar
 from jacprobe.randomness import salted
-from jacprobe.training.agreement import check_fit, check_outputs, device_of
+from jacprobe.training.agreement import check_fit, check_outputs
 from jacprobe.training.course import Course
 from jacprobe.training.data import Labelled, check_labelled
 from jacprobe.training.interruption import Interruption
@@ -101,7 +102,8 @@ def train(
                for name, value in given.items()}
     check_fit(samples, training)
     every = whole_number("checkpoint_every", checkpoint_every, 1)
-    place = device_of(model, device)
+    own = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    place = check_device(device, own)
     precision = Precision(training.precision, place)
     file = None
     if checkpoint is not None:

@@ -196,17 +196,17 @@ def test_other_training_data_are_refused(tmp_path):
             jp.train(make_mlp(), other, training=training, checkpoint=path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint", "half", "other"],
-                         ids=["empty", "text", "cut short", "another file of torch"])
+@pytest.mark.parametrize("content", [b"", b"junk", b"no checkpoint", "half", {"weight": 2}, [1, 2]],
+                         ids=["empty", "four bytes", "text", "cut short", "a dict of torch", "a list of torch"])
 def test_what_is_no_checkpoint_is_refused_and_kept(tmp_path, content):
     path = tmp_path / "run.pt"
     trained(checkpoint=path)
     if content == "half":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    elif content == "other":
-        torch.save({"weight": torch.zeros(2)}, path)
-    else:
+    elif isinstance(content, bytes):
         path.write_bytes(content)
+    else:
+        torch.save(content, path)
     before = path.read_bytes()
     with pytest.raises(CheckpointError, match="must be a whole checkpoint of a training; .* Remove it") as error:
         trained(checkpoint=path)

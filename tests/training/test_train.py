@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations, prune
 from trainable import eager_losses, make_convnet, make_mlp, make_samples, some_masks
 
 import jacprobe as jp
-from jacprobe.errors import ArgumentError, DtypeError, ModelError, NonFiniteError, ShapeError
+from jacprobe.errors import ArgumentError, DtypeError, ModelError, NonFiniteError, ShapeError, UnknownNameError
 from jacprobe.masks import KeepMask
 
 DOUBLE = torch.float64
@@ -303,12 +303,14 @@ def test_a_recurrent_network_is_trained_too():
         "a class too many": ({"data": make_samples(num_classes=4)}, ArgumentError, "labels from 0 to 2, .* got 0 to 3"),
         "classes from one": ({"test": (torch.rand(3, 1, 6, 6), torch.tensor([1, 2, 3]))}, ArgumentError,
                              "`test` must have labels from 0 to 2, one per output of the model; got 1 to 3"),
-        "no such device": ({"device": "quantum"}, ArgumentError, "`device` must be a device of this machine"),
+        "no such device": ({"device": "quantum"}, UnknownNameError, "`device` must be one of cpu"),
+        "a device without numbers": ({"device": "meta"}, UnknownNameError, "`device` must be one of cpu"),
         "never written": ({"checkpoint_every": 0}, ArgumentError, "`checkpoint_every` must be a whole number"),
     }.values(),
     ids=["no module", "a NaN weight", "nothing to train", "settings as a dict", "no pair", "a loader's batches",
          "too large batches", "flat images augmented", "another test shape", "no test data", "other inputs",
-         "a map as output", "a class too many", "classes from one", "no such device", "never written"],
+         "a map as output", "a class too many", "classes from one", "no such device",
+         "a device without numbers", "never written"],
 )
 def test_a_wrong_argument_is_refused_in_one_line(change, error, message):
     given = {"model": make_mlp(), "data": make_samples(), "training": TRAINING, **change}

@@ -85,7 +85,8 @@ def _computed(items: Mapping[str, Item], kind: str, name: str | int, output: str
         with tempfile.TemporaryDirectory(prefix="jacprobe-") as temporary:
             return compute(item, plan, temporary, **options)
     try:
-        Path(output).mkdir(parents=True, exist_ok=True)
+        if not only_found:
+            Path(output).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"`folder` must be one that can be made; got {str(output)!r}: {error.strerror}. Choose"
                           " another.") from error
