@@ -8,8 +8,8 @@ import pytest
 import jacprobe
 
 ROOT = Path(jacprobe.__file__).parent
-BOTTOM = {"errors", "atomic", "provenance", "modelstate", "progress", "randomness", "linop", "masks", "results",
-          "solvers"}
+BOTTOM = {"errors", "atomic", "devices", "provenance", "modelstate", "progress", "randomness", "linop", "masks",
+          "results", "solvers"}
 THEORY = BOTTOM | {"theory"}  # below its siblings of old: initial weights need its numbers, and figures its densities
 SIBLINGS = {"probe", "pruning", "isometry", "models", "data", "plotting"}
 ALLOWED = {  # part of the package -> the parts it may import; "" is the package itself

@@ -40,7 +40,7 @@ def read_model(file: Path, *, model: str | None, shape: tuple[int, ...] | None, 
 
     import jacprobe as jp
     from jacprobe.checkpoint import build_model
-    from jacprobe.probe.checks import check_device
+    from jacprobe.devices import check_device
 
     place = check_device(device, torch.device("cpu"))
     checkpoint = jp.read_checkpoint(file, trust_file=trust_file)

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import torch
 
 from jacprobe.data import load_data
+from jacprobe.devices import check_device
 from jacprobe.errors import DataError
 from jacprobe.experiments.sweeping import Cell
-from jacprobe.probe.checks import check_device
 
 
 def device_kind(device: str | None, address: str | None) -> str:

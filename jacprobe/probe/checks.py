@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jacprobe.errors import ArgumentError, DtypeError, ModelError, NonFiniteError, ShapeError, UnknownNameError
+from jacprobe.errors import ArgumentError, DtypeError, ModelError, NonFiniteError, ShapeError
 
 
 def check_inputs(inputs: object) -> Tensor:
@@ -48,29 +48,6 @@ def _tensor(array: np.ndarray) -> Tensor:
     except TypeError as error:
         raise DtypeError(f"`inputs` must be an array of numbers that torch knows; got {array.dtype}."
                          " Convert it with astype('float32').") from error
-
-
-def check_device(device: str | torch.device | None, default: torch.device) -> torch.device:
-    """Return a device that exists.
-
-    Raises
-    ------
-    UnknownNameError
-        The name is none, or the machine has no such device; the message lists the valid ones.
-    """
-    if device is None:
-        return default
-    valid = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    try:
-        found = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise UnknownNameError("device", device, valid) from None
-    names = {"cpu", "cuda" if len(valid) > 1 else "cpu", *valid}
-    if torch.backends.mps.is_available():
-        names.add("mps")
-    if str(found) not in names:
-        raise UnknownNameError("device", device, sorted(names))
-    return found
 
 
 def check_positive(name: str, value: object, cure: str) -> float:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jacprobe.devices import check_device
 from jacprobe.errors import ModelError
 from jacprobe.modelstate import check_model, detached_state, preserved, unwrapped
-from jacprobe.probe.checks import check_device, check_inputs, check_samples
+from jacprobe.probe.checks import check_inputs, check_samples
 from jacprobe.probe.defaults import PLAIN, Defaults
 from jacprobe.probe.precision import full_precision, working_dtype
 from jacprobe.probe.segments import weighted_modules

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from jacprobe.devices import check_device
 from jacprobe.errors import DtypeError, ModelError
 from jacprobe.modelstate import check_model
-from jacprobe.probe.checks import check_device
 from jacprobe.progress import progress_bar
 from jacprobe.randomness import salted
 from jacprobe.training.agreement import check_fit, check_outputs
