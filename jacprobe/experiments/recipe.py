@@ -46,8 +46,9 @@ class Recipe:
         as in `jacprobe.initialize`.
     scored_on, num_scored
         Data whose first `num_scored` training samples give the scores; by default `data`, all of them.
-    pretraining, pretraining_rate, pretraining_momentum
-        Iterations of descent, its rate, divided by 10 every 20,000, and its momentum, before the network is scored.
+    pretraining, pretraining_rate, pretraining_momentum, pretraining_l2
+        Iterations of descent, its rate, divided by 10 every 20,000, its momentum and its penalty, before the network is
+        scored.
     control
         What is made of the mask: "shuffled" or "random" masks of the same counts, "rescaled" or "reinitialised"
         weights, as in `jacprobe.pruning.controls`.
@@ -73,6 +74,7 @@ class Recipe:
     pretraining: int = 0
     pretraining_rate: float = 0.1
     pretraining_momentum: float = 0.9
+    pretraining_l2: float = 0.00025
     control: str | None = None
     repair: str | None = None
     objective: str = "gram"
@@ -120,10 +122,10 @@ class Recipe:
         Raises
         ------
         ArgumentError
-            The rate or the momentum is outside its domain.
+            The rate, the momentum or the penalty is outside its domain.
         """
         return Training(iterations=self.pretraining, rate=self.pretraining_rate, momentum=self.pretraining_momentum,
-                        drop_every=20_000)
+                        l2=self.pretraining_l2, drop_every=20_000)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Recipe:

@@ -31,7 +31,7 @@ class Training:
         The learning rate, divided by `drop_factor` after every `drop_every` iterations; None for a constant rate.
     momentum
         Of the updates, not Nesterov's: ``v = momentum v + gradient``, ``w = w - rate v``. The paper's tables have 0.9;
-        its figures of early training were made with 0.
+        its figures of training were made with 0.
     l2
         Factor of the penalty ``l2 sum w^2`` (no half; weight decay is twice as large) over weights and biases of linear
         and convolutional layers and all masked parameters. No loss in a history contains it.

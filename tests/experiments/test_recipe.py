@@ -16,6 +16,14 @@ def test_a_recipe_before_scoring_has_no_sparsity_and_before_pruning_no_method():
     assert recipe.dense() == Recipe(pretraining=5)
 
 
+def test_pretraining_has_its_own_rate_momentum_and_penalty():
+    plain = Recipe(pretraining=5).pretraining_settings()
+    assert (plain.iterations, plain.rate, plain.momentum, plain.l2, plain.drop_every) == (5, 0.1, 0.9, 0.00025, 20_000)
+    other = Recipe(pretraining=5, pretraining_rate=0.02, pretraining_momentum=0.0, pretraining_l2=0.0)
+    assert (other.pretraining_settings().rate, other.pretraining_settings().momentum) == (0.02, 0.0)
+    assert other.pretraining_settings().l2 == 0.0
+
+
 @pytest.mark.parametrize("network", ["wrn-16-2", "resnet-20?k=2&activation=tanh", "mlp-3-tanh?width=20"])
 def test_architecture_arguments_follow_the_name(network):
     from jacprobe.models import build

@@ -30,6 +30,17 @@ def test_a_cell_is_measured_once_and_has_a_place_of_its_own(item, quick):
     assert all({"panel", "run"} <= cell.labels.keys() for cell in cells)
 
 
+@pytest.mark.parametrize("name", ["2b", "4", "5", "7"])
+def test_curves_of_training_are_of_plain_descent_and_tables_are_not(name):
+    curves = [cell.cell.settings for cell in FIGURES[name].cells(Plan(1)) if cell.cell.measure == "training"]
+    assert curves and {(settings["momentum"], settings["l2"]) for settings in curves} == {(0.0, 0.0)}
+    before = [settings for settings in curves if "pretraining" in settings]
+    assert all((settings["pretraining_momentum"], settings["pretraining_l2"]) == (0.0, 0.0) for settings in before)
+    for table in ("1", "4", "5"):
+        trained = [cell.cell.settings for cell in TABLES[table].cells(Plan(1)) if cell.cell.measure == "training"]
+        assert trained and all(settings["momentum"] == 0.9 and "l2" not in settings for settings in trained)
+
+
 @EACH
 def test_the_quick_form_is_a_small_part(item):
     full, quick = item.cells(Plan()), item.cells(Plan(quick=True))
