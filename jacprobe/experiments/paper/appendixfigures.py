@@ -89,9 +89,10 @@ def _draw_7(rows: Rows, plan: Plan) -> Figure:
     points = pd.concat([averaged(values.statistic_rows(rows, ["mean"]), "value"),
                         averaged(losses.loss_rows(rows, ["loss"]), "value")])
     return drawn_curves(points, None, panels=panels, columns=4, width=6.85,
-                             titles={panel: panel.partition(" ")[0] for panel in panels},
-                             xlabel={panel: "Sparsity (%)" if "mean" in panel else "Iteration" for panel in panels},
-                             ylabels={panel: "JSV mean" if "mean" in panel else "Loss" for panel in panels})
+                        titles={panel: panel.partition(" ")[0] for panel in panels},
+                        xlabel={panel: "Sparsity (%)" if "mean" in panel else "Iteration" for panel in panels},
+                        ylabels={panel: "JSV mean" if "mean" in panel else "Loss" for panel in panels},
+                        limits={panel: (-0.1, 3) for panel in panels if "loss" in panel})  # a guess has ln 10
 
 
 FIGURE_7 = Item(

@@ -55,9 +55,9 @@ def drawn_curves(points: pd.DataFrame, published: pd.DataFrame | None, *, panels
 
     known = {*points["panel"], *(() if published is None else published["panel"])}
     panels = [panel for panel in panels if panel in known]
-    for name in ("titles", "xlabel", "ylabels"):
-        if isinstance(options[name], Mapping):
-            options[name] = {panel: options[name][panel] for panel in panels}
+    for name, option in options.items():
+        if isinstance(option, Mapping):
+            options[name] = {panel: option[panel] for panel in panels if panel in option}
     return plot_paper_curves(points, published, panels=panels, **options)
 
 
