@@ -7,7 +7,7 @@ import pytest
 
 from jacprobe import atomic
 from jacprobe.atomic import atomic_path, check_output
-from jacprobe.errors import DataError, OutputError
+from jacprobe.errors import DataError, DtypeError, OutputError
 
 
 def write(path, text="new", **options):
@@ -130,6 +130,12 @@ def test_a_folder_is_no_file(tmp_path, overwrite):
 def test_an_empty_path_is_the_current_folder():
     with pytest.raises(OutputError, match="it is a folder"):
         check_output("")
+
+
+@pytest.mark.parametrize("path", [3, None, b"file.txt"])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(DtypeError, match="`path` must be a string or a path; got "):
+        check_output(path)
 
 
 def test_the_folder_must_exist(tmp_path):

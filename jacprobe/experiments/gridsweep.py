@@ -76,7 +76,8 @@ def sweep(grid: Mapping[str, Any], *, folder: str | os.PathLike, measure: str = 
     cells = grid_cells(grid, measure=measure, seeds=seeds)
     kind, root = device_kind(device, address), None if data_root is None else str(Path(data_root).absolute())
     if address is None:
-        missing_data(cells, root)
+        before = Store.read(folder) if (Path(folder) / "store.json").exists() else None
+        missing_data([cell for cell in cells if before is None or not before.done(cell)], root)
     store = Store.open(folder, facts={"device": kind})
     return run_cells(cells, store, partial(measure_cell, data_root=root, device=device), backend=backend, jobs=jobs,
                      address=address, progress=progress)

@@ -87,7 +87,7 @@ class Recipe:
         for name, valid in _NAMES.items():
             if not (getattr(self, name) is None and _DEFAULTS[name] is None):
                 _check_name(name, getattr(self, name), valid)
-        _check_share("sparsity", self.sparsity)
+        _check_sparsity(self.sparsity)
         _check_seed(self.seed)
         for name in ("num_scored", "repair_steps"):
             if getattr(self, name) is not None:
@@ -112,9 +112,10 @@ class Recipe:
         if self.score_loss != "labels" and self.method not in by_loss:
             raise ArgumentError(f"`score_loss` must be left out with `method` {self.method!r}; got"
                                 f" {self.score_loss!r}. It is of {', '.join(map(repr, by_loss))}.")
-        if self.objective not in OBJECTIVES.get(self.repair, ("gram",)):
+        objectives = OBJECTIVES.get(self.repair, ("gram",))
+        if self.objective not in objectives:
             raise ArgumentError(f"`objective` must be one that `repair` {self.repair!r} knows; got {self.objective!r}."
-                                f" Known are {', '.join(OBJECTIVES.get(self.repair, ('gram',)))}.")
+                                f" Known are {', '.join(objectives)}.")
 
     def pretraining_settings(self) -> Training:
         """Return how the network is trained before it is scored, for at least one iteration.
@@ -187,11 +188,11 @@ def _check_name(what: str, name: object, valid: Any) -> None:
         raise UnknownNameError(what, name, valid)
 
 
-def _check_share(name: str, value: object) -> None:
+def _check_sparsity(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise DtypeError(f"`{name}` must be a number; got {value!r}. Pass 0.9 for 90 %.")
+        raise DtypeError(f"`sparsity` must be a number; got {value!r}. Pass 0.9 for 90 %.")
     if not 0 <= value <= 1:
-        raise ArgumentError(f"`{name}` must lie in [0, 1]; got {value!r}. Pass 0.9 for 90 %.")
+        raise ArgumentError(f"`sparsity` must lie in [0, 1]; got {value!r}. Pass 0.9 for 90 %.")
 
 
 def _check_seed(value: object) -> None:

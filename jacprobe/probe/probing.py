@@ -21,7 +21,7 @@ from jacprobe.randomness import drawn_seed
 from jacprobe.results import Spectrum
 
 KINDS = {"layers": parts.layers, "modules": parts.modules, "end_to_end": parts.end_to_end,
-          "cumulative": parts.cumulative}
+         "cumulative": parts.cumulative}
 
 
 class Probing:

@@ -72,6 +72,12 @@ def test_results_of_another_version_or_device_are_not_mixed(run, tmp_path):
     assert outcome.status == 1 and "has device 'cuda', not 'cpu'" in outcome.err and len(outcome.err.splitlines()) == 1
 
 
+def test_a_look_at_results_makes_no_folder(run, tmp_path):
+    outcome = run(*QUICK, "--output", "nowhere", "--only-found")
+    assert outcome.status == 1 and "nowhere" in outcome.err and len(outcome.err.splitlines()) == 1
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_a_device_that_is_not_here_is_one_line(run):
     outcome = run(*QUICK, "--output", "out", "--device", "tpu")
     assert (outcome.status, outcome.out) == (1, "")

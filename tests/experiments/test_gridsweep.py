@@ -1,9 +1,11 @@
 """A sweep over networks is what single calls find, and goes on where it stopped."""
 
+import pandas as pd
 import pytest
 
 import jacprobe as jp
 from jacprobe.errors import ArgumentError, DataError, UnknownNameError
+from jacprobe.experiments.grid import grid_cells
 from jacprobe.experiments.sweeping import Store
 
 GRID = {"network": "mlp-3-tanh", "data": "digits", "method": "snip", "sparsity": [0.0, 0.5, 0.9], "num_images": 20}
@@ -48,6 +50,16 @@ def test_data_that_are_nowhere_are_refused_before_any_cell(tmp_path):
     with pytest.raises(DataError, match="`root` must hold mnist"):
         sweep({**GRID, "data": "mnist"}, tmp_path / "sweep", data_root=tmp_path / "nothing")
     assert not (tmp_path / "sweep").exists()
+
+
+def test_a_sweep_that_is_done_needs_no_data_any_more(tmp_path):
+    grid, folder = {**GRID, "data": "mnist", "sparsity": 0.5}, tmp_path / "sweep"
+    (cell,) = grid_cells(grid, measure="spectra", seeds=None)
+    Store.open(folder, facts={"device": "cpu"}).write(cell, pd.DataFrame({"mean": [1.0]}))
+    outcome = sweep(grid, folder, data_root=tmp_path / "nothing")
+    assert (outcome.done, outcome.skipped, outcome.failed) == (0, 1, 0)
+    with pytest.raises(DataError, match="`root` must hold mnist"):
+        sweep({**grid, "sparsity": [0.5, 0.9]}, folder, data_root=tmp_path / "nothing")
 
 
 def test_cells_whose_data_are_there_are_measured(tmp_path):

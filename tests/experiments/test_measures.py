@@ -103,3 +103,14 @@ def test_unknown_measures_and_settings_are_named():
         measure_cell(Cell("spectrum", {}), None)
     with pytest.raises(UnknownNameError, match="`settings of spectra` must be one of.*got 'iterations'"):
         measure_cell(Cell("spectra", {"iterations": 3}), None)
+
+
+def test_condition_numbers_of_a_saturating_network_are_those_of_numpy():
+    recipe = {"network": "mlp-7-tanh", "data": "digits", "init": "sg", "gamma": 0.1, "seed": 0}
+    found = measure_cell(Cell("spectra", {**recipe, "num_images": 40, "accuracy": "relative"}), None)
+    net = jp.initialize(jp.build("mlp-7-tanh", input_shape=(1, 8, 8)), "sg", gamma=0.1, seed=0).double()
+    images = jp.training.split_validation(jp.load_data("digits"), share=0.1, seed=0)[0].inputs[:40].double()
+    rows = [torch.autograd.functional.jacobian(lambda x: net(x[None])[0], image).flatten(1).numpy() for image in images]
+    values = np.linalg.svd(np.stack(rows), compute_uv=False)
+    assert found["cond"].item() == pytest.approx(values.max() / values.min(), rel=1e-6)
+    assert found["min"].item() == pytest.approx(values.min(), rel=1e-6)

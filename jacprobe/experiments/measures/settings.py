@@ -71,7 +71,8 @@ def _among(valid: Any, *, several: bool = False) -> Check:
     """Return the check of a name, or of a list of them."""
 
     def check(name: str, value: Any) -> Any:
-        for entry in value if several and isinstance(value, (list, tuple)) and value else [value]:
+        entries = value if several and isinstance(value, (list, tuple)) and value else [value]
+        for entry in entries:
             if not isinstance(entry, str) or entry not in valid:
                 raise UnknownNameError(name, entry, valid)
         return value

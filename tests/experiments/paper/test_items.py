@@ -41,6 +41,12 @@ def test_curves_of_training_are_of_plain_descent_and_tables_are_not(name):
         assert trained and all(settings["momentum"] == 0.9 and "l2" not in settings for settings in trained)
 
 
+def test_small_values_of_saturating_networks_are_found_to_relative_accuracy():
+    cells = [cell.cell.settings for cell in TABLES["1"].cells(Plan(1)) if cell.cell.measure == "spectra"]
+    found = {settings["gamma"]: settings.get("accuracy") for settings in cells}
+    assert found == {0.0001: None, 0.001: None, 0.01: None, 0.1: "relative", 1.0: "relative", 10.0: "relative"}
+
+
 @EACH
 def test_the_quick_form_is_a_small_part(item):
     full, quick = item.cells(Plan()), item.cells(Plan(quick=True))
