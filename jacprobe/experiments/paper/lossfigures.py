@@ -15,7 +15,7 @@ from jacprobe.experiments.published import published_curves
 
 RUNS = 10
 # Plain descent: with momentum 0.9 the published losses would be those of a third of the iterations. No penalty: with it
-# random masks stay on the plateau of Fig. 5 for twice as long and more; with it in pretraining signed ones leave at once.
+# random masks stay longer on the plateau of Fig. 5, and with it in pretraining signed ones leave at once.
 _DESCENT = {"protocol": "clean", "momentum": 0.0, "l2": 0.0, "rate": 0.1, "drop_every": 20_000, "evaluated": False}
 _PRETRAINED = {"pretraining_momentum": 0.0, "pretraining_l2": 0.0}
 EARLY = {**_DESCENT, "iterations": 500, "log_every": 10}
