@@ -13,7 +13,7 @@ import pandas as pd
 from jacprobe.experiments.grid import grid_cells
 from jacprobe.experiments.measures import measure_cell
 from jacprobe.experiments.prerequisites import device_kind, missing_data
-from jacprobe.experiments.sweeping import Outcome, Store, run_cells
+from jacprobe.experiments.sweeping import Outcome, Store, check_backend, run_cells
 
 
 def sweep(grid: Mapping[str, Any], *, folder: str | os.PathLike, measure: str = "spectra", seeds: int | None = None,
@@ -74,6 +74,7 @@ def sweep(grid: Mapping[str, Any], *, folder: str | os.PathLike, measure: str = 
     1       0.9  end_to_end   0.1
     """
     cells = grid_cells(grid, measure=measure, seeds=seeds)
+    check_backend(backend, jobs, address)
     kind, root = device_kind(device, address), None if data_root is None else str(Path(data_root).absolute())
     if address is None:
         before = Store.read(folder) if (Path(folder) / "store.json").exists() else None

@@ -52,6 +52,21 @@ def test_data_that_are_nowhere_are_refused_before_any_cell(tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "desk"}, "`backend` must be one of serial, processes, dask, ray; got 'desk'"),
+        ({"jobs": 0}, "`jobs` must be a number of processes; got 0"),
+        ({"backend": "dask", "address": "tcp://nowhere:1", "jobs": 2}, "`jobs` must be left out with an address"),
+    ],
+    ids=["a backend", "jobs", "jobs of a cluster"],
+)
+def test_a_backend_is_checked_before_the_data_are_looked_for(tmp_path, options, message):
+    with pytest.raises((UnknownNameError, ArgumentError), match=message):
+        jp.sweep({**GRID, "data": "mnist"}, folder=tmp_path / "sweep", data_root=tmp_path / "nothing", **options)
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_a_sweep_that_is_done_needs_no_data_any_more(tmp_path):
     grid, folder = {**GRID, "data": "mnist", "sparsity": 0.5}, tmp_path / "sweep"
     (cell,) = grid_cells(grid, measure="spectra", seeds=None)

@@ -22,7 +22,7 @@ from jacprobe.experiments.paper.registry import FIGURES, TABLES
 from jacprobe.experiments.paper.result import PaperResult, output_paths
 from jacprobe.experiments.paper.verdicts import MISSING, UNLIKE, claim_table, entry_table
 from jacprobe.experiments.prerequisites import data_of, device_kind, missing_data
-from jacprobe.experiments.sweeping import Store, run_cells
+from jacprobe.experiments.sweeping import Store, check_backend, run_cells
 from jacprobe.provenance import environment
 
 
@@ -100,6 +100,7 @@ def compute(item: Item, plan: Plan, folder: str | os.PathLike, *, data_root: str
             address: str | None = None, progress: bool | None = None) -> PaperResult:
     """Return the result of an item; cells that `folder` holds already are not computed again."""
     start = perf_counter()
+    check_backend(backend, jobs, address)
     kind = device_kind(device, address)
     data_root = None if data_root is None else str(data_root)
     cells = [cell for cell in item.cells(plan) if plan.training or cell.cell.measure != "training"]

@@ -89,14 +89,14 @@ def run_cells(cells: Iterable[Cell], store: Store, measure: Measure, *, backend:
     OutputError
         The store cannot be written.
     """
-    attempts_of = _backend(backend, jobs, address)
+    check_backend(backend, jobs, address)
     begin = time.perf_counter()
     wanted = tuple(dict.fromkeys(cells))
     missing = [cell for cell in wanted if not store.done(cell)]
     attempting = Attempting.of(measure, store, num_threads=None if backend == "serial" or jobs == 1 else 1)
     done = failed = 0
     bar = progress_bar(total=len(missing), progress=progress, desc="sweep", unit="cell")
-    with bar, closing(attempts_of(attempting, missing, jobs=jobs, address=address)) as attempts:
+    with bar, closing(BACKENDS[backend](attempting, missing, jobs=jobs, address=address)) as attempts:
         for attempt in attempts if missing else ():
             recorded = _recorded(attempt, store)
             done, failed = done + recorded, failed + (not recorded)
@@ -106,7 +106,14 @@ def run_cells(cells: Iterable[Cell], store: Store, measure: Measure, *, backend:
     return Outcome(wanted, store, done, failed, len(wanted) - len(missing), time.perf_counter() - begin)
 
 
-def _backend(name: str, jobs: int | None, address: str | None):
+def check_backend(name: str, jobs: int | None, address: str | None) -> None:
+    """Refuse a backend that does not exist, or that does not go with `jobs` and `address`.
+
+    Raises
+    ------
+    UnknownNameError, ArgumentError
+        As in `run_cells`.
+    """
     if name not in BACKENDS:
         raise UnknownNameError("backend", name, BACKENDS)
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
@@ -116,7 +123,6 @@ def _backend(name: str, jobs: int | None, address: str | None):
                             " or ray.")
     if address is not None and jobs is not None:
         raise ArgumentError(f"`jobs` must be left out with an address; got {jobs}. The cluster has its own workers.")
-    return BACKENDS[name]
 
 
 def _recorded(attempt: Attempt, store: Store) -> bool:

@@ -78,6 +78,12 @@ def test_without_any_data_nothing_is_tried(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_backend_is_checked_before_the_data_are_looked_for(tmp_path):
+    with pytest.raises(UnknownNameError, match="`backend` must be one of serial"):
+        compute(ITEM, Plan(changes={"data": "mnist"}), tmp_path / "out", data_root=str(tmp_path), backend="desk")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_cell_that_fails_is_tried_again_and_the_rest_stays(tmp_path, monkeypatch):
     plan, real = Plan(changes={"data": "digits"}), reproduction.measure_cell
 
