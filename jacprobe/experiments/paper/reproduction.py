@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from jacprobe.atomic import check_output
-from jacprobe.errors import ArgumentError, OutputError, UnknownNameError
+from jacprobe.errors import ArgumentError, UnknownNameError
 from jacprobe.experiments.measures import measure_cell
 from jacprobe.experiments.paper.item import Item, Rows
 from jacprobe.experiments.paper.plan import Labelled, Plan
@@ -84,14 +84,9 @@ def _computed(items: Mapping[str, Item], kind: str, name: str | int, output: str
     if output is None:
         with tempfile.TemporaryDirectory(prefix="jacprobe-") as temporary:
             return compute(item, plan, temporary, **options)
-    try:
-        if not only_found:
-            Path(output).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"`folder` must be one that can be made; got {str(output)!r}: {error.strerror}. Choose"
-                          " another.") from error
-    for path in output_paths(output, item.name, quick=quick):  # before long work
-        check_output(path, overwrite=overwrite)
+    if Path(output).is_dir():  # else it is made with the results, once it is certain that they can be computed
+        for path in output_paths(output, item.name, quick=quick):
+            check_output(path, overwrite=overwrite)
     return compute(item, plan, Path(output) / "results", **options).write(output, overwrite=overwrite)
 
 

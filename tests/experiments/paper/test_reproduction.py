@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from jacprobe.errors import ArgumentError, DataError, OutputError, UnknownNameError
+from jacprobe.errors import ArgumentError, DataError, JacprobeError, OutputError, UnknownNameError
 from jacprobe.experiments import paper_figure, paper_table
 from jacprobe.experiments.paper import reproduction
 from jacprobe.experiments.paper.item import Item
@@ -82,6 +82,15 @@ def test_a_backend_is_checked_before_the_data_are_looked_for(tmp_path):
     with pytest.raises(UnknownNameError, match="`backend` must be one of serial"):
         compute(ITEM, Plan(changes={"data": "mnist"}), tmp_path / "out", data_root=str(tmp_path), backend="desk")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [{"jobs": 0}, {"device": "tpu"}, {"data_root": "nowhere"}, {"only_found": True}],
+                         ids=["jobs", "a device", "no data", "no results"])
+def test_what_is_refused_leaves_no_folder(tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(JacprobeError):
+        paper_figure(1, quick=True, output="out", changes={"data": "mnist"}, progress=False, **options)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cell_that_fails_is_tried_again_and_the_rest_stays(tmp_path, monkeypatch):
@@ -177,7 +186,8 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
         (lambda: paper_table(7), UnknownNameError, "`table` must be one of 1, 2"),
         (lambda: paper_table("1", runs=0), ArgumentError, "`runs` must be a whole number"),
         (lambda: paper_table("3", training=False), ArgumentError, "`training` must be on for table 3"),
-        (lambda: paper_figure("1", output="/dev/null"), OutputError, "`folder` must be one that can be made"),
+        (lambda: paper_figure("1", changes={"data": "digits"}, output="/dev/null"), OutputError,
+         "`folder` must be a folder that can be written"),
     ],
     ids=["a figure", "a table", "no runs", "nothing left", "no folder"],
 )
