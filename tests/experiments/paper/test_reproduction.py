@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from jacprobe.errors import ArgumentError, DataError, JacprobeError, OutputError, UnknownNameError
+from jacprobe.errors import ArgumentError, DataError, OutputError, UnknownNameError
 from jacprobe.experiments import paper_figure, paper_table
 from jacprobe.experiments.paper import reproduction
 from jacprobe.experiments.paper.item import Item
@@ -84,11 +84,19 @@ def test_a_backend_is_checked_before_the_data_are_looked_for(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("options", [{"jobs": 0}, {"device": "tpu"}, {"data_root": "nowhere"}, {"only_found": True}],
-                         ids=["jobs", "a device", "no data", "no results"])
-def test_what_is_refused_leaves_no_folder(tmp_path, monkeypatch, options):
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"jobs": 0}, ArgumentError, "`jobs` must be a number of processes; got 0"),
+        ({"device": "tpu"}, UnknownNameError, "`device` must be one of cpu"),
+        ({"data_root": "nowhere"}, DataError, "must hold mnist"),
+        ({"only_found": True}, DataError, "must be the facts of a sweep"),
+    ],
+    ids=["jobs", "a device", "no data", "no results"],
+)
+def test_what_is_refused_leaves_no_folder(tmp_path, monkeypatch, options, error, message):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(JacprobeError):
+    with pytest.raises(error, match=message):
         paper_figure(1, quick=True, output="out", changes={"data": "mnist"}, progress=False, **options)
     assert list(tmp_path.iterdir()) == []
 
